@@ -1,0 +1,165 @@
+"""What the activities share: their dependencies, the policies, who the business is, and the time."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import stripe
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from dunning.case import CaseRef
+from dunning.decision import Order
+from dunning.policy import Policy, PolicyError, parse_policy
+from ledger import Ledger
+
+BUSINESS_FILE = "business.yaml"
+
+
+@dataclass(frozen=True)
+class Deps:
+    """What the activities act through. Made once a process."""
+
+    stripe: stripe.StripeClient
+    ledger: Ledger
+    policies: PolicyBook
+    business: BusinessProfile
+
+
+def make_stripe(api_key: str, *, api_base: str | None = None, timeout: float = 20.0) -> stripe.StripeClient:
+    """The client of the Stripe API. `timeout` in seconds is that of one HTTP request.
+
+    A `StripeClient` retries nothing by itself unless told to, so it is told: twice, with the same
+    idempotency key. Its HTTP client is shared by all calls of the process.
+    """
+    return stripe.StripeClient(
+        api_key,
+        base_addresses={"api": api_base.rstrip("/")} if api_base else {},
+        max_network_retries=2,
+        http_client=stripe.HTTPXClient(timeout=timeout, allow_sync_methods=False),
+    )
+
+
+# --- policies -----------------------------------------------------------------------------------------
+
+
+class PolicyBook:
+    """The policies by name: a file `<name>.yaml` of the business's folder, else one that the engine ships."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+
+    def load(self, name: str) -> Policy:
+        """The policy called `name`. Raises PolicyError with a sentence that says what to change."""
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise PolicyError(f"{name!r} is not the name of a policy: write letters, digits, - and _, such as standard")
+        own = self._folder / f"{name}.yaml" if self._folder is not None else None
+        if own is not None and own.is_file():
+            policy = _own_policy(str(own), own.stat().st_mtime_ns, own.stat().st_size)
+        else:
+            policy = _shipped_policy(name, str(self._folder) if self._folder else "")
+        if policy.name != name:
+            raise PolicyError(f"{name}.yaml: name: is {policy.name!r}: a policy's file bears its name, rename one")
+        return policy
+
+
+@lru_cache(maxsize=64)
+def _own_policy(path: str, _changed: int, _size: int) -> Policy:
+    return parse_policy(Path(path).read_text(encoding="utf-8"), Path(path).name)
+
+
+@lru_cache(maxsize=64)
+def _shipped_policy(name: str, folder: str) -> Policy:
+    found = files("dunning") / "policies" / f"{name}.yaml"
+    if not found.is_file():
+        shipped = sorted(p.name.removesuffix(".yaml") for p in (files("dunning") / "policies").iterdir())
+        where = f"neither in the policies folder {folder} nor " if folder else "not "
+        raise PolicyError(
+            f"There is no policy called {name!r}, {where}among those shipped ({', '.join(shipped)}): "
+            "name another one, or add its file to the folder in DUNNING_POLICIES"
+        )
+    return parse_policy(found.read_text(encoding="utf-8"), f"{name}.yaml")
+
+
+# --- the business -------------------------------------------------------------------------------------
+
+
+class BusinessProfile(BaseModel):
+    """Who writes to the customers: `business.yaml` in the folder of policies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    sender_email: str = Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    sender_name: str = ""
+    reply_to: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    postal_address: str = Field(min_length=1)  # commercial e-mail names one: CAN-SPAM Act, 15 USC 7704(a)(5)
+    support_contact: str = Field(min_length=1)
+
+
+#: For the sandbox, where nothing reaches anybody.
+SANDBOX_BUSINESS = BusinessProfile(
+    name="Northwind Cloud",
+    sender_email="billing@northwind.example",
+    sender_name="Northwind Cloud Billing",
+    reply_to="support@northwind.example",
+    postal_address="Northwind Cloud, 1 Example Street, 10115 Berlin, Germany",
+    support_contact="support@northwind.example",
+)
+
+
+def load_business(folder: Path | None) -> BusinessProfile:
+    """The profile in the folder, or the sandbox's when there is none. Raises PolicyError naming each mistake."""
+    path = folder / BUSINESS_FILE if folder is not None else None
+    if path is None or not path.is_file():
+        return SANDBOX_BUSINESS
+    try:
+        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return BusinessProfile.model_validate(data)
+    except yaml.YAMLError as error:
+        raise PolicyError(f"{BUSINESS_FILE}: this is not YAML: {error}") from error
+    except ValidationError as error:
+        lines = [f"{BUSINESS_FILE}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise PolicyError("\n".join(lines)) from None
+
+
+# --- time, refusals, logs -----------------------------------------------------------------------------
+
+
+def business_time() -> datetime:
+    """The time of the case: when this try of the activity started. Aware UTC, also when time is skipped."""
+    return activity.info().started_time
+
+
+def too_late(order: Order) -> bool:
+    """Whether the moment passed after which the effect must be decided anew."""
+    return order.not_after is not None and business_time() > order.not_after
+
+
+def retry_delay(seconds: float | None, *, at_least: float = 2.0) -> timedelta:
+    """How long to wait before the next try: what the provider asks, or `at_least`; up to half more as jitter.
+
+    The jitter comes from the activity's own ids, so that many cases refused together do not return together.
+    """
+    info = activity.info()
+    seed = f"{info.workflow_run_id}/{info.activity_id}/{info.attempt}"
+    wait = max(seconds or 0.0, at_least)
+    return timedelta(seconds=wait * (1 + random.Random(seed).random() / 2))
+
+
+def invalid_input(sentence: str) -> ApplicationError:
+    """What a person must mend; trying again changes nothing."""
+    return ApplicationError(sentence, type="InvalidInput", non_retryable=True)
+
+
+def log(ref: CaseRef, message: str, **fields: Any) -> None:
+    """A structured line of the activity's log. `fields` hold ids and codes, never personal data."""
+    activity.logger.info(message, extra={"case": ref.case_id, **fields})

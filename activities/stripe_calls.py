@@ -1,0 +1,163 @@
+"""The calls to Stripe that the activities make, each one endpoint, with errors an operator can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import stripe
+from stripe import RequestOptions
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.context import retry_delay
+from activities.stripe_objects import (
+    INVOICE_EXPANSION,
+    PaymentError,
+    StripeCharge,
+    StripeInvoice,
+    Subscription,
+    parse,
+    parse_dict,
+)
+from dunning.case import CaseRef
+
+#: Every idempotency key of ours begins so: the webhook receiver knows the engine's own echoes by it.
+KEY_PREFIX = "dunning-"
+
+
+def charge_key(ref: CaseRef, number: int) -> str:
+    """The idempotency key of attempt `number`: the same for every try of the attempt, over all episodes."""
+    return f"{KEY_PREFIX}{ref.account or 'acct'}-{ref.invoice_id}-{number}"
+
+
+def effect_key(ref: CaseRef, effect: str) -> str:
+    """The idempotency key of an effect that may be repeated safely: another one for each try.
+
+    Stripe stores a 500 under its key too, so a later try must not ask for the same answer again.
+    """
+    info = activity.info()
+    run = (info.workflow_run_id or "")[:8]
+    scope = f"{ref.account or 'acct'}-{ref.invoice_id}-{ref.episode}"
+    return f"{KEY_PREFIX}{scope}-{effect}-{run}-{info.activity_id}-{info.attempt}"
+
+
+class StripeCalls:
+    """Stripe, as far as the activities need it.
+
+    Raises ApplicationError that Temporal retries: `StripeBusy` (429), `StripeRefusedKey` (401, 403),
+    `StripeUnreachable` (no answer, 5xx, a conflict), `StripeRefusedRequest` (any other 4xx that no method
+    names). Messages carry Stripe's codes and request id, never its free text.
+    """
+
+    def __init__(self, client: stripe.StripeClient) -> None:
+        self._client = client.v1
+
+    async def invoice(self, ref: CaseRef) -> StripeInvoice | None:
+        """The invoice with customer, subscription, payments and methods; None when Stripe does not know it."""
+        params = cast(Any, {"expand": INVOICE_EXPANSION})
+        with guarded("invoices.retrieve"):
+            try:
+                found = await self._client.invoices.retrieve_async(ref.invoice_id, params, _options(ref))
+            except stripe.InvalidRequestError as error:
+                if error.http_status == 404:
+                    return None
+                raise
+        return parse(StripeInvoice, found)
+
+    async def charge(self, ref: CaseRef, charge_id: str) -> StripeCharge:
+        """A charge with its outcome."""
+        with guarded("charges.retrieve"):
+            return parse(StripeCharge, await self._client.charges.retrieve_async(charge_id, {}, _options(ref)))
+
+    async def pay(self, ref: CaseRef, number: int, params: dict[str, Any]) -> StripeInvoice:
+        """Charge the invoice once, as attempt `number`.
+
+        Raises stripe.CardError (a decline), stripe.InvalidRequestError (the invoice or the method is not in a
+        state to be charged) and stripe.IdempotencyError (the key was used with other parameters).
+        """
+        expected = (stripe.CardError, stripe.InvalidRequestError, stripe.IdempotencyError)
+        options = _options(ref, charge_key(ref, number))
+        with guarded("invoices.pay", expected):
+            paid = await self._client.invoices.pay_async(ref.invoice_id, cast(Any, params), options)
+        return parse(StripeInvoice, paid)
+
+    async def pause_collection(
+        self, ref: CaseRef, subscription: str, value: dict[str, Any] | None, effect: str
+    ) -> Subscription:
+        """Set `pause_collection` of the subscription, or unset it with None."""
+        params = cast(Any, {"pause_collection": value if value is not None else ""})
+        options = _options(ref, effect_key(ref, effect))
+        with guarded("subscriptions.update"):
+            changed = await self._client.subscriptions.update_async(subscription, params, options)
+        return parse(Subscription, changed)
+
+    async def mark_uncollectible(self, ref: CaseRef) -> None:
+        """Mark the invoice uncollectible."""
+        options = _options(ref, effect_key(ref, "uncollectible"))
+        with guarded("invoices.mark_uncollectible"):
+            await self._client.invoices.mark_uncollectible_async(ref.invoice_id, {}, options)
+
+    async def cancel(self, ref: CaseRef, subscription: str) -> None:
+        """Cancel the subscription now, without proration and without a last invoice."""
+        options = _options(ref, effect_key(ref, "cancel"))
+        with guarded("subscriptions.cancel"):
+            await self._client.subscriptions.cancel_async(
+                subscription, {"prorate": False, "invoice_now": False}, options
+            )
+
+
+def _options(ref: CaseRef, key: str | None = None) -> RequestOptions:
+    options: RequestOptions = {}
+    if ref.account:
+        options["stripe_account"] = ref.account
+    if key is not None:
+        options["idempotency_key"] = key
+    return options
+
+
+@contextmanager
+def guarded(call: str, expected: tuple[type[stripe.StripeError], ...] = ()) -> Iterator[None]:
+    """Turn errors of the SDK into ApplicationErrors; those `expected` pass to the caller."""
+    try:
+        yield
+    except expected:
+        raise
+    except stripe.StripeError as error:
+        raise _explained(error, call) from None  # its text may quote what was sent
+
+
+def _explained(error: stripe.StripeError, call: str) -> ApplicationError:
+    request = f", request {error.request_id}" if error.request_id else ""
+    code = f" {error.code}" if error.code else ""
+    told = f"Stripe answered {error.http_status}{code} to {call}{request}"
+    match error:
+        case stripe.RateLimitError():
+            wait = retry_delay(retry_after(error.headers))
+            sentence = f"{told}: too many requests; lower STRIPE_ACTIVITIES_PER_SECOND if this goes on"
+            return ApplicationError(sentence, type="StripeBusy", next_retry_delay=wait)
+        case stripe.AuthenticationError() | stripe.PermissionError():
+            sentence = f"{told}: the API key is refused; set STRIPE_API_KEY to a key that may make this call"
+            return ApplicationError(sentence, type="StripeRefusedKey")
+        case stripe.APIConnectionError():
+            sentence = f"Stripe gave no answer to {call}: check the network and status.stripe.com"
+            return ApplicationError(sentence, type="StripeUnreachable")
+        case stripe.InvalidRequestError() | stripe.IdempotencyError() | stripe.CardError():
+            sentence = f"{told}: look the request up in the Stripe Dashboard's API logs"
+            return ApplicationError(sentence, type="StripeRefusedRequest")
+        case _:
+            return ApplicationError(f"{told}: trying again", type="StripeUnreachable")
+
+
+def retry_after(headers: dict[str, str] | None) -> float | None:
+    """The seconds in a `Retry-After` header; None when there is none or it is no number."""
+    written = next((v for k, v in (headers or {}).items() if k.lower() == "retry-after"), "")
+    return float(written) if written.replace(".", "", 1).isdigit() else None
+
+
+def card_error(error: stripe.CardError) -> PaymentError:
+    """The codes of a 402 answer."""
+    body = error.json_body if isinstance(error.json_body, dict) else {}
+    said = body.get("error")
+    return parse_dict(PaymentError, said if isinstance(said, dict) else {"code": error.code})

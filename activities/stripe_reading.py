@@ -1,0 +1,199 @@
+"""Translates Stripe's objects into the facts of `dunning.facts`: no address, name, number or link gets through."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from activities.stripe_objects import (
+    Card,
+    PaymentError,
+    PaymentIntent,
+    PaymentMethod,
+    StripeCharge,
+    StripeInvoice,
+)
+from dunning.facts import Failure, Invoice, InvoiceStatus, Method
+from dunning.policy import known_zone
+from dunning.values import Channel
+
+#: The error of `invoices.pay` when the customer must authenticate (docs.stripe.com/error-codes).
+REQUIRES_ACTION = "invoice_payment_intent_requires_action"
+#: Codes and decline codes that ask for 3-D Secure (docs.stripe.com/declines/codes).
+AUTHENTICATION = frozenset({REQUIRES_ACTION, "authentication_required", "authentication_not_handled"})
+_ENDED = frozenset({"canceled", "succeeded"})
+
+
+def moment(seconds: int) -> datetime:
+    """Stripe's Unix seconds as an aware UTC datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def charge_worth_reading(invoice: StripeInvoice) -> str | None:
+    """The id of the charge that paid the invoice, or of the last one that failed to; None when there is none."""
+    if invoice.status == "paid":
+        paying = (i.latest_charge for i in invoice.intents if i.status == "succeeded" and i.latest_charge)
+        return next(paying, None)
+    intent = open_intent(invoice)
+    return intent.latest_charge if intent and intent.status != "processing" else None
+
+
+def open_intent(invoice: StripeInvoice) -> PaymentIntent | None:
+    """The PaymentIntent that still has to bring money: the default one before any other."""
+    return next((intent for intent in invoice.intents if intent.status not in _ENDED), None)
+
+
+def invoice_facts(
+    invoice: StripeInvoice, charge: StripeCharge | None, channels: tuple[Channel, ...], at: datetime
+) -> Invoice:
+    """The facts of an invoice read at `at`. `charge` is what `charge_worth_reading` named."""
+    subscription = invoice.subscription
+    paid = invoice.status == "paid"
+    upcoming = invoice.next_payment_attempt
+    return Invoice(
+        id=invoice.id,
+        read_at=at,
+        status=cast(InvoiceStatus, invoice.status or "draft"),
+        currency=invoice.currency,
+        amount_remaining=invoice.amount_remaining,
+        customer=invoice.customer_id,
+        subscription=subscription.id if subscription else None,
+        subscription_status=subscription.status if subscription else None,
+        billing_reason=invoice.billing_reason,
+        collection_method=invoice.collection_method,
+        next_payment_attempt=moment(upcoming) if upcoming is not None else None,
+        processing=any(intent.status == "processing" for intent in invoice.intents),
+        paid_out_of_band=paid and paid_elsewhere(invoice),
+        paying_method=charged_method(charge) if paid and charge else None,
+        method=method_to_charge(invoice),
+        failure=None if paid else latest_failure(invoice, charge),
+        channels=channels,
+        zone=zone_of(invoice),
+        livemode=invoice.livemode,
+    )
+
+
+def gone(invoice_id: str, at: datetime) -> Invoice:
+    """The facts of an invoice that Stripe does not know (any more)."""
+    return Invoice(id=invoice_id, read_at=at, status="gone")
+
+
+def paid_elsewhere(invoice: StripeInvoice) -> bool:
+    """Whether a paid invoice with something due was paid without a payment through Stripe."""
+    rows = invoice.payments.data if invoice.payments else ()
+    through_stripe = any(row.status == "paid" and row.payment.type != "payment_record" for row in rows)
+    return invoice.amount_due > 0 and not through_stripe
+
+
+def zone_of(invoice: StripeInvoice) -> str | None:
+    """The customer's time zone from the metadata `timezone`, if it is one."""
+    written = invoice.who.metadata.get("timezone", "").strip() if invoice.who else ""
+    if not written:
+        return None
+    try:
+        return known_zone(written)
+    except ValueError:
+        return None  # what is no zone counts as unknown: the policy's own zone is used
+
+
+# --- methods ------------------------------------------------------------------------------------------
+
+
+def method_to_charge(invoice: StripeInvoice) -> Method | None:
+    """What Stripe would charge: the first found of the invoice's, the subscription's and the customer's defaults.
+
+    At each place the payment method goes before the source (Stripe API reference: Invoice.default_payment_method,
+    Subscription.default_payment_method, Customer.invoice_settings).
+    """
+    subscription, customer = invoice.subscription, invoice.who
+    found: list[PaymentMethod | str | None] = [invoice.default_payment_method, invoice.default_source]
+    if subscription is not None:
+        found += [subscription.default_payment_method, subscription.default_source]
+    if customer is not None:
+        found += [customer.invoice_settings.default_payment_method, customer.default_source]
+    return next((_method(candidate) for candidate in found if candidate), None)
+
+
+def _method(found: PaymentMethod | str) -> Method:
+    if isinstance(found, str):  # a source, or a method that Stripe did not expand
+        return Method(id=found, type="card" if found.startswith("pm_") else "source")
+    return _with_card(found.id, found.type, found.card)
+
+
+def charged_method(charge: StripeCharge) -> Method | None:
+    """The method of a charge, with the card's details as they were at that moment."""
+    details = charge.payment_method_details
+    if charge.payment_method is None or details is None:
+        return None
+    return _with_card(charge.payment_method, details.type, details.card)
+
+
+def _with_card(identifier: str, kind: str, card: Card | None) -> Method:
+    known = card.model_dump() if card else {}
+    return Method(id=identifier, type=kind, **known)
+
+
+# --- failures -----------------------------------------------------------------------------------------
+
+
+def latest_failure(invoice: StripeInvoice, charge: StripeCharge | None) -> Failure | None:
+    """The last failed attempt on the invoice.
+
+    The charge is the better witness: Stripe wipes `last_payment_error` whenever the PaymentIntent changes. What
+    has no charge of its own (3-D Secure wanted, no answer from the customer) carries no time either; it counts
+    from a second after the charge before it, or from the PaymentIntent's creation, so that reading it twice
+    tells the same.
+    """
+    intent = open_intent(invoice)
+    if intent is None:
+        return None
+    error = intent.last_payment_error
+    chargeless = error is not None and error.charge is None
+    if intent.status in ("requires_action", "requires_confirmation") or chargeless:
+        at = moment(intent.created)
+        if charge is not None:
+            at = max(at, moment(charge.created) + timedelta(seconds=1))
+        return refusal(error or PaymentError(code=REQUIRES_ACTION), at, None)
+    return failed_charge(charge, error) if charge else None
+
+
+def failed_charge(charge: StripeCharge, error: PaymentError | None) -> Failure | None:
+    """The failure that a charge tells; None unless it failed. `error` adds what only the error object says."""
+    if charge.status != "failed":
+        return None
+    said = error if error is not None and error.charge in (None, charge.id) else PaymentError()
+    outcome = charge.outcome
+    issuer = outcome is not None and outcome.type == "issuer_declined"
+    return Failure(
+        at=moment(charge.created),
+        charge=charge.id,
+        code=said.code or charge.failure_code,
+        decline_code=said.decline_code or (outcome.reason if outcome and issuer else None),
+        advice_code=said.advice_code or (outcome.advice_code if outcome else None),
+        network_advice_code=said.network_advice_code or (outcome.network_advice_code if outcome else None),
+        network_decline_code=said.network_decline_code or (outcome.network_decline_code if outcome else None),
+        outcome_type=outcome.type if outcome else None,
+        outcome_reason=outcome.reason if outcome else None,
+        network_status=outcome.network_status if outcome else None,
+        method=charged_method(charge),
+    )
+
+
+def refusal(error: PaymentError, at: datetime, method: Method | None) -> Failure:
+    """The failure that an error object tells by itself, without a charge."""
+    told = error.payment_method
+    return Failure(
+        at=at,
+        code=error.code,
+        decline_code=error.decline_code,
+        advice_code=error.advice_code,
+        network_advice_code=error.network_advice_code,
+        network_decline_code=error.network_decline_code,
+        method=_with_card(told.id, told.type, told.card) if told else method,
+    )
+
+
+def wants_authentication(failure: Failure) -> bool:
+    """Whether the failure says that only the customer, authenticating, can make the payment succeed."""
+    return bool(AUTHENTICATION & {failure.code, failure.decline_code})
+

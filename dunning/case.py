@@ -1,0 +1,288 @@
+"""The state of a case, and everything that can happen to it.
+
+`CaseState` is all there is to know about a case; an `Event` is all that can change it (`dunning.evolve`).
+Both travel through Temporal histories that live for weeks: new fields need defaults, and no field and no
+enum value is ever removed.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dunning.facts import Failure, Invoice, Method
+from dunning.policy import Policy
+from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Stage, Value
+
+AttemptResult = Literal[
+    "succeeded", "declined", "needs_authentication", "processing", "not_needed", "unknown", "shadow", "held",
+    "too_late",
+]  # fmt: skip
+Fate = Literal[
+    "accepted", "unknown", "failed", "unreachable", "shadow", "not_needed", "superseded", "held", "too_late"
+]
+
+
+# --- parts of the state -------------------------------------------------------------------------------
+
+
+class CaseRef(Value):
+    """What names a case: in the ledger by `case_id`, at Stripe by account and invoice."""
+
+    case_id: str
+    invoice_id: str
+    account: str = ""
+    episode: int = 1
+
+
+class Plan(Value):
+    """The promised dates. They move later, never earlier."""
+
+    anchor: datetime  # the first failure; retries and messages count from here
+    grace_starts_at: datetime
+    last_day: date  # the last day of grace, in the customer's zone, to 23:59
+    zone: str = "UTC"
+
+
+class Attempt(Value):
+    """A charge the engine asked for. `number` counts over all episodes of the case."""
+
+    number: int
+    at: datetime
+    result: AttemptResult
+    cls: DeclineClass | None = None
+    identity: str | None = None  # Method.identity of what was charged
+    blind: bool = True  # not caused by a customer's action: counts against retries.max
+
+
+class Sent(Value):
+    """A message of one step on one channel, and what became of it."""
+
+    step: str
+    channel: Channel
+    at: datetime
+    fate: Fate
+    named_day: date | None = None  # the last day of grace that the message named
+
+
+class Verdict(Value):
+    """What the latest failure asks for (see `dunning.declines`)."""
+
+    cls: DeclineClass
+    code: str
+    at: datetime
+    not_before: datetime | None = None
+    max_retries: int | None = None  # for this code; None: the policy's number
+    locked: bool = False  # the network forbids charging this method again
+    hide_reason: bool = False
+    identity: str | None = None  # the method that failed
+    words: str = ""
+
+
+class Extension(Value):
+    """More time that was granted."""
+
+    days: int
+    at: datetime
+    by: str
+    reason: str = ""
+    by_customer: bool = False
+
+
+class Request(Value):
+    """More time that was asked for and waits for an answer."""
+
+    days: int
+    at: datetime
+    by: str
+    reason: str = ""
+    answer_by: datetime
+
+
+class Hold(Value):
+    """Nothing happens until `until`; then the plan moves by the time that was held."""
+
+    since: datetime
+    until: datetime
+    by: str
+    reason: str = ""
+
+
+class Fault(Value):
+    """Something the case needs does not answer."""
+
+    what: str
+    error: str
+    since: datetime
+    count: int
+    retry_at: datetime
+
+
+class CaseState(Value):
+    """Everything that is known about a case."""
+
+    ref: CaseRef
+    invoice: Invoice
+    plan: Plan
+    opened_at: datetime
+    stage: Stage = Stage.RECOVERING
+    verdict: Verdict | None = None
+    attempts: tuple[Attempt, ...] = ()
+    next_number: int = 1
+    retries_used: int = 0
+    retry_asked: bool = False
+    sent: tuple[Sent, ...] = ()
+    answers_due: tuple[str, ...] = ()  # names in policy.messages.answers, in order
+    extensions: tuple[Extension, ...] = ()
+    request: Request | None = None
+    hold: Hold | None = None
+    faults: tuple[Fault, ...] = ()
+    stale: bool = False  # a hint arrived: read the invoice before anything else
+    halted_until: datetime | None = None  # `dunning halt` held an effect; look again then
+    postponed_until: datetime | None = None  # the ledger refused a charge until then
+    suspended_at: datetime | None = None
+    suspension_lifted: bool = False
+    invoice_finalized: bool = False
+    subscription_finalized: bool = False
+    human: str | None = None  # why a person must decide
+    human_since: datetime | None = None
+    ending: Outcome | None = None  # decided, but something must still be done before closing
+    ending_reason: str = ""
+    outcome: Outcome | None = None
+    recovered_via: RecoveredVia | None = None
+    closed_at: datetime | None = None
+    closed_reason: str = ""
+    request_ids: tuple[str, ...] = ()  # answered levers, newest last, bounded
+    shift: timedelta = timedelta()  # time given back after holds
+    final_shift: timedelta = timedelta()  # the same, of holds since the suspension
+    notice_wanted_since: datetime | None = None  # the date first moved for want of a notice
+    reviewed: bool = False  # a person looked at a frozen case and released it
+
+    def was_sent(self, step: str, channel: Channel) -> bool:
+        return any(s.step == step and s.channel == channel for s in self.sent)
+
+
+# --- events: results of activities --------------------------------------------------------------------
+
+
+class InvoiceRead(Value):
+    """The invoice was read again."""
+
+    kind: Literal["invoice_read"] = "invoice_read"
+    invoice: Invoice
+
+
+class Charged(Value):
+    """An attempt ended, or was not made and says why."""
+
+    kind: Literal["charged"] = "charged"
+    number: int
+    at: datetime
+    result: AttemptResult
+    blind: bool = True
+    method: Method | None = None
+    failure: Failure | None = None
+    invoice: Invoice | None = None
+    retry_at: datetime | None = None  # postponed by the ledger's budget
+
+
+class MessageSent(Value):
+    """A message was handed to a provider, or was not and says why."""
+
+    kind: Literal["message_sent"] = "message_sent"
+    step: str
+    channel: Channel
+    at: datetime
+    fate: Fate
+    named_day: date | None = None
+    detail: str = ""
+    invoice: Invoice | None = None
+
+
+class EffectDone(Value):
+    """Suspension, restoration or a final action was carried out (or found not needed: `detail` says why)."""
+
+    kind: Literal["effect_done"] = "effect_done"
+    effect: Literal["suspend", "restore", "mark_uncollectible", "cancel_subscription"]
+    at: datetime
+    result: Literal["done", "not_needed", "shadow", "held", "too_late"] = "done"
+    detail: str = ""
+    invoice: Invoice | None = None
+
+
+class EffectFailed(Value):
+    """An activity gave up after its retries: the world does not answer."""
+
+    kind: Literal["effect_failed"] = "effect_failed"
+    effect: str
+    at: datetime
+    error: str
+
+
+# --- events: from outside -----------------------------------------------------------------------------
+
+
+class BillingEvent(Value):
+    """A hint that something changed at Stripe (or that a halt was lifted). Never trusted, only a reason to read."""
+
+    kind: Literal["billing_event"] = "billing_event"
+    type: str = ""
+    id: str = ""
+    created: datetime | None = None
+    at: datetime
+
+
+class Lever(Value):
+    """A signal or update as it arrived: nothing is checked yet. `ticket` names the update that waits for an answer."""
+
+    kind: Literal["lever"] = "lever"
+    name: str
+    args: tuple[Any, ...] = ()
+    at: datetime
+    ticket: str | None = None
+
+
+# --- events: turns the core takes by itself, without an effect ----------------------------------------
+
+
+class Turn(Value):
+    """The case turned a corner by the passing of time or by rule."""
+
+    kind: Literal["turn"] = "turn"
+    to: Literal[
+        "grace", "hold_ended", "request_expired", "date_moved", "superseded", "unreachable", "human", "ending",
+        "closed", "halt_over",
+    ]  # fmt: skip
+    at: datetime
+    reason: str = ""
+    steps: tuple[tuple[str, Channel], ...] = ()
+    outcome: Outcome | None = None
+    via: RecoveredVia | None = None
+    last_day: date | None = None
+
+
+Event = Annotated[
+    InvoiceRead | Charged | MessageSent | EffectDone | EffectFailed | BillingEvent | Lever | Turn,
+    Field(discriminator="kind"),
+]
+
+
+class Entry(Value):
+    """A line of the timeline: what happened, when, by whom, and why."""
+
+    at: datetime
+    what: str
+    text: str
+    by: str = "engine"
+    data: dict[str, Any] = {}
+
+
+class Opened(Value):
+    """How a case began. `refused` says in one sentence why there is nothing to do."""
+
+    state: CaseState | None = None
+    policy: Policy | None = None  # the snapshot that the case keeps
+    refused: str = ""
+    refused_at: datetime | None = None

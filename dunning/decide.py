@@ -1,0 +1,246 @@
+"""`decide`: what a case does next. A pure function; every rule of the sequence is here or one call away.
+
+The order of the rules is the order of importance: facts before effects, the end before anything new,
+money before words, words before suspension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dunning import words
+from dunning.calendar import end_of_day, local_date
+from dunning.case import CaseState, Turn
+from dunning.decision import (
+    Action,
+    CancelSubscription,
+    Charge,
+    Decision,
+    MarkUncollectible,
+    ReadInvoice,
+    Restore,
+    Suspend,
+)
+from dunning.policy import Policy
+from dunning.retries import next_retry
+from dunning.values import DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
+
+_CHARGE_WITHIN = timedelta(hours=2)
+_EFFECT_WITHIN = timedelta(hours=24)
+_LOOK_AT_PROCESSING = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Due:
+    """Something with a moment. Of two with the same moment the lower `rank` goes first."""
+
+    at: datetime
+    rank: int
+    reason: str
+    action: Action | None = None
+    turn: Turn | None = None
+    on: WaitingOn = WaitingOn.DATE
+    not_after: datetime | None = None
+
+
+def decide(state: CaseState, policy: Policy, now: datetime) -> Decision:
+    """The next step of a case at `now`. Never names an action before its time, and none twice."""
+    if state.stage is Stage.CLOSED:
+        return Decision(reason=state.closed_reason)
+    dues = [_patient(due, state) for due in _dues(state, policy, now)]
+    if state.halted_until is not None and now < state.halted_until:
+        dues = [
+            _later(due, state.halted_until, "the engine is halted") if _acts(due) else due for due in dues
+        ]
+    first = min(dues, key=lambda due: (max(due.at, now), due.rank))
+    if first.at > now:
+        return Decision(until=first.at, waiting_on=first.on, reason=first.reason)
+    if first.turn is not None:
+        return Decision(turn=first.turn, reason=first.reason)
+    return Decision(action=first.action, not_after=first.not_after, reason=first.reason)
+
+
+def over(state: CaseState) -> tuple[Outcome, str] | None:
+    """Why the case is at its end, if it is: the invoice's own state first, then what a person or the plan decided."""
+    invoice = state.invoice
+    if invoice.status == "paid":
+        return Outcome.RECOVERED, "the invoice is paid"
+    if invoice.status == "void":
+        return Outcome.VOIDED, "the invoice was voided"
+    if invoice.status == "gone":
+        return Outcome.CANCELED, "Stripe knows the invoice no longer"
+    if state.ending is not None:
+        return state.ending, state.ending_reason
+    if invoice.status == "uncollectible" and not state.invoice_finalized:
+        return Outcome.WRITTEN_OFF, "somebody else marked the invoice uncollectible"
+    if invoice.subscription_status in ("canceled", "incomplete_expired") and not state.subscription_finalized:
+        return Outcome.CANCELED, "somebody else canceled the subscription"
+    return None
+
+
+def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
+    if state.stale:
+        return [Due(now, 0, "something happened at Stripe: reading the invoice again", ReadInvoice())]
+    end = over(state)
+    if end is not None:
+        return [_closing(state, policy, now, *end)]
+    if state.hold is not None:
+        reason = f"on hold by {state.hold.by}" + (f": {state.hold.reason}" if state.hold.reason else "")
+        return [Due(state.hold.until, 0, reason, turn=Turn(to="hold_ended", at=now), on=WaitingOn.HOLD)]
+    if state.human is not None:
+        return [*_answers(state, policy, now), _for_a_person(state, policy, now)]
+    dues = [*_answers(state, policy, now), *_charges(state, policy, now), *_words(state, policy, now)]
+    dues += _milestones(state, policy, now)
+    if _asks_a_person(state, dues, now):
+        reason = "fraud or dispute: nothing is said or charged until a person decides"
+        if state.verdict and state.verdict.cls is DeclineClass.REVOKED:
+            reason = "the customer withdrew the authorisation: asked once, a person decides"
+        return [Due(now, 0, reason, turn=Turn(to="human", at=now, reason=reason))]
+    return dues
+
+
+def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, reason: str) -> Due:
+    suspended = state.suspended_at is not None and not state.suspension_lifted
+    if suspended and outcome in (Outcome.RECOVERED, Outcome.VOIDED):
+        return Due(now, 0, f"{reason}: ending the suspension", Restore(), not_after=now + _EFFECT_WITHIN)
+    word = words.answer_due(_last_words(state, outcome), state, policy, now)
+    if word is not None:
+        return _speak(word, state, policy, now)
+    via = state.recovered_via or (RecoveredVia.CUSTOMER if outcome is Outcome.RECOVERED else None)
+    turn = Turn(to="closed", at=now, reason=reason, outcome=outcome, via=via)
+    return Due(now, 0, reason, turn=turn)
+
+
+def _last_words(state: CaseState, outcome: Outcome) -> tuple[str, ...]:
+    if outcome is Outcome.RECOVERED:
+        return ("recovered",) if state.suspended_at is None else ("restored",)
+    return ("written_off",) if outcome is Outcome.WRITTEN_OFF and state.suspended_at is not None else ()
+
+
+def _for_a_person(state: CaseState, policy: Policy, now: datetime) -> Due:
+    since = state.human_since or now
+    until = since + policy.human.deadline
+    reason = f"waiting for a person: {state.human}; nobody by {until:%d %b}: the case is stopped"
+    ending = f"nobody decided within {policy.human.deadline.days} days: {state.human}"
+    turn = Turn(to="ending", at=now, outcome=Outcome.STOPPED, reason=ending)
+    return Due(until, 1, reason, turn=turn, on=WaitingOn.HUMAN)
+
+
+def _asks_a_person(state: CaseState, dues: list[Due], now: datetime) -> bool:
+    verdict = state.verdict
+    if verdict is None or state.reviewed:
+        return False
+    if verdict.cls is DeclineClass.REVIEW:
+        return True
+    said = any(due.at <= now and due.action is not None and due.action.kind == "send" for due in dues)
+    return verdict.cls is DeclineClass.REVOKED and not said
+
+
+def _answers(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
+    word = words.answer_due(state.answers_due, state, policy, now)
+    return [_speak(word, state, policy, now)] if word else []
+
+
+def _charges(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
+    if state.invoice.processing:
+        at = state.invoice.read_at + _LOOK_AT_PROCESSING
+        return [Due(at, 0, "a payment is being processed by the bank", ReadInvoice(), on=WaitingOn.BANK)]
+    retry = next_retry(state, policy, now)
+    if retry is None:
+        return []
+    action = Charge(number=state.next_number, blind=retry.blind)
+    return [Due(retry.at, 1, retry.reason, action, on=WaitingOn.RETRY, not_after=now + _CHARGE_WITHIN)]
+
+
+def _words(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
+    old = words.overtaken(state, policy, now)
+    if old:
+        steps = tuple((w.step, w.channel) for w in old)
+        turn = Turn(to="superseded", at=now, steps=steps, reason="a later message is due")
+        return [Due(now, 2, "a later message is due: earlier ones are dropped", turn=turn)]
+    return [_speak(word, state, policy, now) for word in words.planned(state, policy)[:1]]
+
+
+def _speak(word: words.Word, state: CaseState, policy: Policy, now: datetime) -> Due:
+    reason = f"{word.channel}: {word.template} ({word.step.split(':')[0]})"
+    if word.at <= now and word.channel not in state.invoice.channels:
+        turn = Turn(
+            to="unreachable", at=now, steps=((word.step, word.channel),), reason="no address or no consent"
+        )
+        return Due(word.at, 2, f"{reason}: no address or no consent", turn=turn)
+    send = words.order_of(word, state, policy, now)
+    return Due(word.at, 2, reason, send, not_after=words.latest(word, state, policy, now))
+
+
+def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
+    plan = state.plan
+    if state.stage is Stage.RECOVERING:
+        turn = Turn(to="grace", at=now)
+        return [Due(plan.grace_starts_at, 3, f"grace starts, to the end of {plan.last_day:%a %d %b}", turn=turn)]
+    if state.stage is Stage.GRACE:
+        return [_suspension(state, policy, now)]
+    assert state.suspended_at is not None
+    at = state.suspended_at + state.final_shift + policy.final_action.after
+    return [_final_action(at, state, policy, now)]
+
+
+def _suspension(state: CaseState, policy: Policy, now: datetime) -> Due:
+    plan = state.plan
+    ends = end_of_day(plan.last_day, plan.zone)
+    if state.request is not None:
+        answer = f"an extension was asked for by {state.request.by}; an answer is due"
+        turn = Turn(to="request_expired", at=now, reason="nobody answered in time")
+        return Due(state.request.answer_by, 3, answer, turn=turn, on=WaitingOn.HUMAN)
+    reason = f"grace ends with {plan.last_day:%a %d %b}: suspension"
+    if ends > now or _noticed(state, policy, ends):
+        suspend = Suspend(how=policy.suspension.how)
+        return Due(ends, 4, reason, suspend, not_after=now + _EFFECT_WITHIN)
+    wanted = state.notice_wanted_since or now
+    if now - wanted >= policy.suspension.notice_retries:
+        why = f"no notice that names the last day could be delivered since {wanted:%d %b}; not suspended"
+        return Due(ends, 4, why, turn=Turn(to="human", at=now, reason=why))
+    day = local_date(now + policy.suspension.notice, plan.zone)
+    why = f"no provider accepted a notice of {plan.last_day:%d %b} in time: the last day moves to {day:%d %b}"
+    return Due(ends, 4, why, turn=Turn(to="date_moved", at=now, reason=why, last_day=day))
+
+
+def _noticed(state: CaseState, policy: Policy, ends: datetime) -> bool:
+    """A provider accepted a message that named this very last day, long enough ago."""
+    return any(
+        sent.fate in ("accepted", "shadow")
+        and sent.named_day == state.plan.last_day
+        and sent.at <= ends - policy.suspension.notice
+        for sent in state.sent
+    )
+
+
+def _final_action(at: datetime, state: CaseState, policy: Policy, now: datetime) -> Due:
+    latest = now + _EFFECT_WITHIN
+    if policy.final_action.invoice == "mark_uncollectible" and not state.invoice_finalized:
+        return Due(at, 5, "final action: the invoice becomes uncollectible", MarkUncollectible(), not_after=latest)
+    if (
+        policy.final_action.subscription == "cancel"
+        and state.invoice.subscription
+        and not state.subscription_finalized
+    ):
+        return Due(at, 5, "final action: the subscription is canceled", CancelSubscription(), not_after=latest)
+    why = "suspended for so long that the policy's final action was taken"
+    turn = Turn(to="ending", at=now, outcome=Outcome.WRITTEN_OFF, reason=why)
+    return Due(at, 5, "final action", turn=turn)
+
+
+def _patient(due: Due, state: CaseState) -> Due:
+    """An effect whose provider did not answer waits for its next try; everything else goes on."""
+    for fault in state.faults:
+        if due.action is not None and due.action.kind == fault.what and due.at < fault.retry_at:
+            return _later(due, fault.retry_at, f"{fault.what} fails since {fault.since:%d %b %H:%M}: {fault.error}")
+    return due
+
+
+def _later(due: Due, at: datetime, why: str) -> Due:
+    return Due(max(due.at, at), due.rank, why, due.action, due.turn, WaitingOn.DATE, due.not_after)
+
+
+def _acts(due: Due) -> bool:
+    return due.action is not None and due.action.kind != "read_invoice"

@@ -1,0 +1,172 @@
+"""What a case does next: an effect to carry out, a turn to take, or a moment to wait for. And why."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dunning.case import CaseRef, CaseState, Entry, Event, Turn
+from dunning.policy import Policy
+from dunning.values import Channel, DeclineClass, Value, WaitingOn
+
+
+class ReadInvoice(Value):
+    """Read the invoice again."""
+
+    kind: Literal["read_invoice"] = "read_invoice"
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+class Charge(Value):
+    """Charge the open invoice: attempt `number`, which is also part of the idempotency key."""
+
+    kind: Literal["charge"] = "charge"
+    number: int
+    blind: bool = True  # no action of the customer's led to it
+
+    @property
+    def key(self) -> str:
+        return f"charge/{self.number}"
+
+
+class Send(Value):
+    """Send the message of a step on one channel. The activity reads address, amount and link at Stripe."""
+
+    kind: Literal["send"] = "send"
+    step: str
+    template: str
+    channel: Channel
+    cls: DeclineClass | None = None
+    hide_reason: bool = False
+    last_day: date | None = None  # the true last day of grace, in the customer's zone
+    names_last_day: bool = False
+    next_attempt_on: date | None = None
+    days: int | None = None  # of an extension
+    to_debtor: bool = True  # false for answers to a payment: they go out although the invoice is paid
+
+    @property
+    def key(self) -> str:
+        return f"send/{self.step}/{self.channel}"
+
+
+class Suspend(Value):
+    """Suspend the subscription the way the policy says."""
+
+    kind: Literal["suspend"] = "suspend"
+    how: Literal["event_only", "pause_collection"] = "pause_collection"
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+class Restore(Value):
+    """Undo the suspension, unless another open invoice still causes it."""
+
+    kind: Literal["restore"] = "restore"
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+class MarkUncollectible(Value):
+    """Give up the invoice at Stripe. It may still be paid."""
+
+    kind: Literal["mark_uncollectible"] = "mark_uncollectible"
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+class CancelSubscription(Value):
+    """Cancel the subscription, without proration and without a last invoice."""
+
+    kind: Literal["cancel_subscription"] = "cancel_subscription"
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+Action = Annotated[
+    ReadInvoice | Charge | Send | Suspend | Restore | MarkUncollectible | CancelSubscription,
+    Field(discriminator="kind"),
+]
+
+
+class Decision(Value):
+    """Exactly one of: `action` now (not after `not_after`), `turn` now, wait until `until`, or nothing any more."""
+
+    reason: str
+    action: Action | None = None
+    not_after: datetime | None = None
+    turn: Turn | None = None
+    until: datetime | None = None
+    waiting_on: WaitingOn | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.action is None and self.turn is None and self.until is None
+
+
+class Answer(Value):
+    """What an update is told: accepted with a sentence, or refused with one."""
+
+    ticket: str
+    accepted: bool
+    text: str
+
+
+class Question(Value):
+    """What the recorded step is asked: fold this inbox into this state, and decide."""
+
+    state: CaseState
+    inbox: tuple[Event, ...] = ()
+    policy: Policy
+    now: datetime
+    seq: int = 0  # timeline entries so far
+    facets: dict[str, Any] = {}  # search attributes as last published
+
+
+class Step(Value):
+    """The recorded answer: the new state, what to do, and everything that goes out with it."""
+
+    state: CaseState
+    decision: Decision
+    answers: tuple[Answer, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    facets: dict[str, Any] | None = None  # search attributes, when they changed
+
+
+class Order(Value):
+    """An effect for an activity: what, for which case, and under which conditions."""
+
+    ref: CaseRef
+    action: Action
+    policy: str
+    shadow: bool = False
+    not_after: datetime | None = None
+
+
+class Start(Value):
+    """The validated input of `InvoiceDunning`."""
+
+    invoice_id: str
+    policy: str | None = None
+    account: str = ""
+    reopen: bool = False
+
+
+class OpenOrder(Value):
+    """Open the case of an invoice."""
+
+    start: Start
+    workflow_id: str
+    run_id: str

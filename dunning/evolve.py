@@ -1,0 +1,218 @@
+"""`evolve`: what an event does to the state of a case. Pure; it decides nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from dunning.case import (
+    Attempt,
+    BillingEvent,
+    CaseState,
+    Charged,
+    EffectDone,
+    EffectFailed,
+    Event,
+    Fault,
+    InvoiceRead,
+    Lever,
+    MessageSent,
+    Sent,
+    Turn,
+)
+from dunning.declines import classify
+from dunning.facts import Invoice
+from dunning.grace import release_hold
+from dunning.levers import command
+from dunning.policy import Policy
+from dunning.values import RecoveredVia, Stage
+from dunning.words import LIFE_OF_A_MESSAGE
+
+#: A hint older than what was read tells nothing new; the clocks of two companies may differ by a little.
+CLOCK_SKEW = timedelta(seconds=5)
+LOOK_AGAIN_AFTER_HALT = timedelta(hours=1)
+_FIRST_PAUSE = timedelta(minutes=15)
+_LONGEST_PAUSE = timedelta(hours=6)
+
+
+def evolve(state: CaseState, event: Event, policy: Policy) -> CaseState:
+    """The state after the event. An event that a closed case meets changes nothing but its record."""
+    if state.stage is Stage.CLOSED:
+        return state
+    match event:
+        case InvoiceRead():
+            return _healed(_read(state, event.invoice), "read_invoice")
+        case Charged():
+            return _charged(state, event)
+        case MessageSent():
+            return _message(state, event)
+        case EffectDone():
+            return _effect(state, event)
+        case EffectFailed():
+            return _failed(state, event)
+        case BillingEvent():
+            return _hint(state, event)
+        case Lever():
+            return command(state, event, policy).state
+        case Turn():
+            return _turn(state, event, policy)
+
+
+def _with(state: CaseState, **changes: Any) -> CaseState:
+    return state.model_copy(update=changes)
+
+
+def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
+    """Take over what was read; a failure that is newer than the one known is judged."""
+    if invoice is None or invoice.read_at < state.invoice.read_at:
+        return state
+    changes: dict[str, Any] = {"invoice": invoice, "stale": False}
+    failure = invoice.failure
+    if failure is not None and (state.verdict is None or failure.at > state.verdict.at):
+        changes["verdict"] = classify(failure)
+    if invoice.status == "paid" and state.invoice.status != "paid" and state.recovered_via is None:
+        changes["recovered_via"] = _paid_by(state, invoice)
+    return _with(state, **changes)
+
+
+def _paid_by(state: CaseState, invoice: Invoice) -> RecoveredVia:
+    if invoice.paid_out_of_band:
+        return RecoveredVia.OUT_OF_BAND
+    stripe_tried = state.invoice.next_payment_attempt
+    if stripe_tried is not None and stripe_tried <= invoice.read_at:
+        return RecoveredVia.STRIPE
+    return RecoveredVia.CUSTOMER
+
+
+def _charged(state: CaseState, event: Charged) -> CaseState:
+    if event.number != state.next_number:  # a late answer to an attempt that is already known
+        return _read(state, event.invoice)
+    if event.result == "held":
+        return _with(state, halted_until=event.at + LOOK_AGAIN_AFTER_HALT)
+    if event.result == "too_late":
+        return _healed(_with(state, postponed_until=event.retry_at), "charge")
+    if event.result == "not_needed":
+        state = _with(state, next_number=state.next_number + 1)
+        return _healed(_read(state, event.invoice), "charge")
+    verdict = classify(event.failure) if event.result in ("declined", "needs_authentication") else None
+    attempt = Attempt(
+        number=event.number,
+        at=event.at,
+        result=event.result,
+        cls=verdict.cls if verdict else None,
+        identity=event.method.identity if event.method else None,
+        blind=event.blind,
+    )
+    if event.result == "succeeded":
+        via = RecoveredVia.ENGINE if event.blind else RecoveredVia.NEW_METHOD
+        state = _with(state, recovered_via=via)
+    state = _with(
+        state,
+        attempts=(*state.attempts, attempt),
+        next_number=event.number + 1,
+        retries_used=state.retries_used + (1 if event.blind else 0),
+        retry_asked=False,
+        postponed_until=None,
+        halted_until=None,
+    )
+    state = _read(state, event.invoice)
+    if verdict is not None:
+        state = _with(state, verdict=verdict)
+    return _healed(state, "charge")
+
+
+def _message(state: CaseState, event: MessageSent) -> CaseState:
+    if event.fate == "held":
+        return _with(state, halted_until=event.at + LOOK_AGAIN_AFTER_HALT)
+    state = _healed(_read(state, event.invoice), "send")
+    if event.fate in ("too_late", "not_needed") or state.was_sent(event.step, event.channel):
+        return state  # too late: decide again; not needed: the invoice that was read says what comes now
+    sent = Sent(
+        step=event.step, channel=event.channel, at=event.at, fate=event.fate, named_day=event.named_day
+    )
+    return _with(state, sent=(*state.sent, sent), halted_until=None)
+
+
+def _effect(state: CaseState, event: EffectDone) -> CaseState:
+    if event.result == "held":
+        return _with(state, halted_until=event.at + LOOK_AGAIN_AFTER_HALT)
+    state = _healed(_read(state, event.invoice), event.effect)
+    if event.result == "too_late" or (event.result == "not_needed" and _settled(event.invoice)):
+        return state
+    match event.effect:
+        case "suspend":
+            answers = (*state.answers_due, "suspended")
+            return _with(state, stage=Stage.SUSPENDED, suspended_at=event.at, answers_due=answers)
+        case "restore":
+            return _with(state, suspension_lifted=True)
+        case "mark_uncollectible":
+            return _with(state, invoice_finalized=True)
+        case "cancel_subscription":
+            return _with(state, subscription_finalized=True)
+
+
+def _settled(invoice: Invoice | None) -> bool:
+    return invoice is not None and invoice.status in ("paid", "void", "gone")
+
+
+def _failed(state: CaseState, event: EffectFailed) -> CaseState:
+    what = event.effect.split("/")[0]
+    known = next((f for f in state.faults if f.what == what), None)
+    since, count = (known.since, known.count + 1) if known else (event.at, 1)
+    if what == "send" and event.at - since >= LIFE_OF_A_MESSAGE:
+        _, step, channel = event.effect.split("/")
+        sent = Sent(step=step, channel=channel, at=event.at, fate="failed")
+        return _healed(_with(state, sent=(*state.sent, sent)), "send")
+    pause = min(_FIRST_PAUSE * 2 ** (count - 1), _LONGEST_PAUSE)
+    fault = Fault(what=what, error=event.error, since=since, count=count, retry_at=event.at + pause)
+    return _with(state, faults=(*(f for f in state.faults if f.what != what), fault))
+
+
+def _healed(state: CaseState, what: str) -> CaseState:
+    if not state.faults:
+        return state
+    return _with(state, faults=tuple(f for f in state.faults if f.what != what))
+
+
+def _hint(state: CaseState, event: BillingEvent) -> CaseState:
+    if event.type == "halt_lifted":
+        return _with(state, halted_until=None)
+    known = event.created is not None and event.created + CLOCK_SKEW < state.invoice.read_at
+    return state if known else _with(state, stale=True)
+
+
+def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:
+    match turn.to:
+        case "grace":
+            return _with(state, stage=Stage.GRACE)
+        case "hold_ended":
+            return release_hold(state, turn.at)
+        case "request_expired":
+            answers = (*state.answers_due, f"extension_denied:{turn.at.date().isoformat()}")
+            return _with(state, request=None, answers_due=answers)
+        case "date_moved":
+            assert turn.last_day is not None
+            plan = state.plan.model_copy(update={"last_day": max(turn.last_day, state.plan.last_day)})
+            return _with(state, plan=plan, notice_wanted_since=state.notice_wanted_since or turn.at)
+        case "superseded" | "unreachable":
+            fate = "superseded" if turn.to == "superseded" else "unreachable"
+            gone = [Sent(step=s, channel=c, at=turn.at, fate=fate) for s, c in turn.steps]
+            return _with(state, sent=(*state.sent, *gone))
+        case "human":
+            return _with(state, human=turn.reason, human_since=turn.at)
+        case "ending":
+            return _with(state, ending=turn.outcome, ending_reason=turn.reason, human=None)
+        case "closed":
+            return _with(
+                state,
+                stage=Stage.CLOSED,
+                outcome=turn.outcome,
+                recovered_via=turn.via,
+                closed_at=turn.at,
+                closed_reason=turn.reason,
+                human=None,
+                request=None,
+                hold=None,
+            )
+        case "halt_over":
+            return _with(state, halted_until=None)

@@ -1,0 +1,75 @@
+"""What will happen next, and when, if nothing changes: the same `decide` and `evolve`, run ahead."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from dunning.case import CaseState, Charged, EffectDone, Event, InvoiceRead, MessageSent
+from dunning.decide import decide
+from dunning.decision import Action, Charge, ReadInvoice, Send
+from dunning.evolve import evolve
+from dunning.facts import Failure
+from dunning.policy import Policy
+from dunning.values import Value
+
+_MOST_STEPS = 400
+
+
+class Expected(Value):
+    """A step to come: when, what, and why."""
+
+    at: datetime
+    what: str
+    reason: str
+
+
+def forecast(state: CaseState, policy: Policy, now: datetime) -> list[Expected]:
+    """The coming steps if every attempt fails as the last one did and every message is accepted."""
+    steps: list[Expected] = []
+    for _ in range(_MOST_STEPS):
+        decision = decide(state, policy, now)
+        if decision.done:
+            return steps
+        if decision.until is not None:
+            now = max(decision.until, now)
+            continue
+        if decision.turn is not None:
+            if decision.turn.to in ("grace", "human", "closed", "hold_ended"):
+                steps.append(Expected(at=now, what=decision.turn.to, reason=decision.reason))
+            state = evolve(state, decision.turn, policy)
+            continue
+        assert decision.action is not None
+        if decision.action.kind != "read_invoice":
+            steps.append(Expected(at=now, what=decision.action.key, reason=decision.reason))
+        state = evolve(state, _assumed(decision.action, state, now), policy)
+    return steps
+
+
+def _assumed(action: Action, state: CaseState, now: datetime) -> Event:
+    match action:
+        case ReadInvoice():
+            invoice = state.invoice.model_copy(update={"read_at": now, "processing": False})
+            return InvoiceRead(invoice=invoice)
+        case Charge():
+            return _declined_again(action, state, now)
+        case Send():
+            named = action.last_day if action.names_last_day else None
+            return MessageSent(
+                step=action.step, channel=action.channel, at=now, fate="accepted", named_day=named
+            )
+        case _:
+            return EffectDone(effect=action.kind, at=now)
+
+
+def _declined_again(action: Charge, state: CaseState, now: datetime) -> Charged:
+    last = state.invoice.failure
+    update = {"at": now, "method": state.invoice.method}
+    failure = last.model_copy(update=update) if last else Failure(at=now, decline_code="generic_decline", **{"method": state.invoice.method})
+    return Charged(
+        number=action.number,
+        at=now + timedelta(seconds=1),
+        result="declined",
+        blind=action.blind,
+        method=state.invoice.method,
+        failure=failure,
+    )

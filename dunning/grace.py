@@ -1,0 +1,61 @@
+"""The promised dates of a case, and what may move them: later, never earlier."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from dunning.calendar import end_of_day, local_date
+from dunning.case import CaseState, Extension, Plan
+from dunning.policy import Policy
+from dunning.values import Stage
+
+
+def make_plan(anchor: datetime, zone: str | None, policy: Policy) -> Plan:
+    """The dates of a new case. The last day is the local day of start plus length, to its end."""
+    zone = zone or policy.timezone
+    starts = anchor + policy.grace.starts
+    return Plan(
+        anchor=anchor,
+        grace_starts_at=starts,
+        last_day=local_date(starts + policy.grace.length, zone),
+        zone=zone,
+    )
+
+
+def grace_ends_at(state: CaseState) -> datetime:
+    """The first moment after the last promised day."""
+    return end_of_day(state.plan.last_day, state.plan.zone)
+
+
+def days_granted(state: CaseState) -> int:
+    """Days of extension that were granted so far, by anybody."""
+    return sum(extension.days for extension in state.extensions)
+
+
+def extended(state: CaseState, extension: Extension, last_day: date) -> CaseState:
+    """The case with more time, and the answer to the customer that names the new date."""
+    plan = state.plan.model_copy(update={"last_day": max(last_day, state.plan.last_day)})
+    return state.model_copy(
+        update={
+            "plan": plan,
+            "extensions": (*state.extensions, extension),
+            "request": None,
+            "answers_due": (*state.answers_due, f"extension_granted:{plan.last_day.isoformat()}"),
+        }
+    )
+
+
+def release_hold(state: CaseState, at: datetime) -> CaseState:
+    """End a hold and give the held time back: every later date moves by it, whole days for the last day."""
+    if state.hold is None:
+        return state
+    held = max(at - state.hold.since, timedelta())
+    if state.stage is Stage.SUSPENDED:
+        return state.model_copy(update={"hold": None, "final_shift": state.final_shift + held})
+    plan = state.plan
+    days = -(-held // timedelta(days=1))
+    starts = plan.grace_starts_at + held if state.stage is Stage.RECOVERING else plan.grace_starts_at
+    moved = plan.model_copy(
+        update={"grace_starts_at": starts, "last_day": plan.last_day + timedelta(days=days)}
+    )
+    return state.model_copy(update={"hold": None, "plan": moved, "shift": state.shift + held})

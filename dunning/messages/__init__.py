@@ -1,0 +1,26 @@
+"""The words to the customer. Light on purpose: decisions import these names, rendering is in `render`."""
+
+from __future__ import annotations
+
+#: Every message there is. Each locale has all of them (`check.check_templates`).
+TEMPLATES: frozenset[str] = frozenset(
+    {
+        "payment_failed",
+        "reminder",
+        "impact",
+        "grace_started",
+        "grace_reminder",
+        "final_notice",
+        "extension_granted",
+        "extension_denied",
+        "recovered",
+        "restored",
+        "suspended",
+        "survey",
+    }
+)
+
+#: The messages whose text names the last day of grace: one that was accepted is a notice of suspension.
+NAMES_LAST_DAY: frozenset[str] = frozenset(
+    {"impact", "grace_started", "grace_reminder", "final_notice", "extension_granted"}
+)

@@ -1,0 +1,150 @@
+"""From facts to the words of one message. Pure: no clock, no network; the same facts give the same words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from babel import Locale
+from babel.dates import format_date, format_skeleton
+
+from dunning.messages import NAMES_LAST_DAY, TEMPLATES
+from dunning.messages.catalogue import NEUTRAL, Catalogue, Message, catalogue_for, layout, unmarked
+from dunning.messages.context import MessageContext, Rendered
+from dunning.messages.sms import is_gsm7, normalise, segments
+from dunning.money import format_money, parse_locale
+from dunning.values import Channel, DeclineClass
+
+#: What a mailbox on a telephone shows of a subject.
+SUBJECT_LIMIT = 50
+
+#: Classes whose reason is nobody's business but the bank's.
+_UNTOLD = frozenset({DeclineClass.REVIEW})
+
+# A greeting repeats what a customer typed as a name. Nothing that could be read as a link or an address.
+_NAME = re.compile(r"[^\W_][^/\\@:;<>\[\]{}()|=&%#*+\"_\x00-\x1f\x7f\ue000-\uf8ff]{0,59}")
+
+
+class RenderError(ValueError):
+    """A message that cannot be written; the text says which and what is missing."""
+
+
+def render(template: str, channel: Channel, context: MessageContext) -> Rendered:
+    """The words of the message `template` for one channel.
+
+    E-mail has subject, text and HTML with the same facts; SMS has text, in GSM-7 where that is possible.
+    Raises RenderError for an unknown template, a channel that has no texts, or a missing last day.
+    """
+    if template not in TEMPLATES:
+        raise RenderError(f"there is no message {template!r}: use one of {', '.join(sorted(TEMPLATES))}")
+    if template in NAMES_LAST_DAY and context.last_day is None:
+        raise RenderError(f"message {template!r} names the last day of grace: give `last_day`")
+    catalogue = catalogue_for(context.locale)
+    message = catalogue.words.messages[template]
+    if channel is Channel.EMAIL:
+        return _email(catalogue, message, variables(catalogue, context))
+    if channel is Channel.SMS:
+        return _sms(catalogue, message, variables(catalogue, context, for_sms=True))
+    raise RenderError(f"message {template!r} has no text for {channel}: WhatsApp takes approved templates only")
+
+
+def _email(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
+    subject = _first(catalogue, message.subject, facts, lambda text: len(text) <= SUBJECT_LIMIT)
+    page = {
+        **facts,
+        "lang": catalogue.words.language,
+        "dir": catalogue.words.direction,
+        "subject": subject,
+        "body": _texts(catalogue, message.body, facts),
+        "button": catalogue.render(message.button, facts),
+        "footer": _texts(catalogue, catalogue.words.footer, facts),
+    }
+    text = unmarked(layout("txt").render(page))
+    return Rendered(subject=subject, text=text, html=layout("html").render(page), locale=catalogue.locale)
+
+
+def _sms(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
+    texts = [normalise(unmarked(text)) for text in _texts(catalogue, message.sms, facts)]
+    fits = next((text for most in (1, 2) for text in texts if segments(text) <= most), texts[-1])
+    return Rendered(text=fits, locale=catalogue.locale)
+
+
+def _texts(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]) -> list[str]:
+    return [text for text in (catalogue.render(source, facts) for source in sources) if text]
+
+
+def _first(
+    catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any], fits: Callable[[str], bool]
+) -> str:
+    """The first text that fits, else the last one, on one line: a subject is a header."""
+    texts = [" ".join(unmarked(text).split()) for text in _texts(catalogue, sources, facts)]
+    return next(filter(fits, texts), texts[-1])
+
+
+def variables(catalogue: Catalogue, context: MessageContext, *, for_sms: bool = False) -> dict[str, Any]:
+    """All that the strings of a catalogue may name: the facts as text, then phrases and the reason's words."""
+    facts = _facts(catalogue, context, for_sms=for_sms)
+    for name, source in catalogue.words.phrases.items():
+        facts[name] = catalogue.render(source, facts)
+    for name, source in catalogue.words.reasons[_reason(context)].model_dump().items():
+        facts[name] = catalogue.render(source, facts)
+    return facts
+
+
+def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> dict[str, Any]:
+    locale, business = _format_locale(catalogue, context.locale), context.business
+    return {
+        "business": business.name,
+        "support": business.support_contact,
+        "postal_address": ", ".join((business.postal_address or "").split("\n")) or None,
+        "name": _greetable(context.customer_name),
+        "product": context.product,
+        "amount": _amount(context, locale, for_sms=for_sms),
+        "invoice_number": context.invoice_number,
+        "card_brand": catalogue.words.brands.get(context.card_brand or ""),
+        "card_last4": context.card_last4,
+        "next_attempt": _day(context.next_attempt_on, locale),
+        "last_day": _day(context.last_day, locale),
+        "last_day_short": _short_day(context.last_day, locale),
+        "suspended_on": _day(context.suspended_on, locale),
+        "paid": context.paid,
+        "subscription_ended": context.subscription_ended,
+        "url": context.pay_url,
+    }
+
+
+def _reason(context: MessageContext) -> str:
+    """The key of the reason's words. What must be hidden reads exactly like what is not known."""
+    if context.reason is None or context.hide_reason or context.reason in _UNTOLD:
+        return NEUTRAL
+    return context.reason.value
+
+
+def _format_locale(catalogue: Catalogue, wanted: str) -> Locale:
+    """The customer's own region when the words are in their language: 24 December in en-GB. Else the words'."""
+    locale = parse_locale(wanted)
+    return locale if locale.language == catalogue.words.language else parse_locale(catalogue.locale)
+
+
+def _amount(context: MessageContext, locale: Locale, *, for_sms: bool) -> str:
+    text = format_money(context.amount, str(locale))
+    if for_sms and not is_gsm7(normalise(text)):  # ₹ or zł would double the price of the message
+        return format_money(context.amount, str(locale), code=True)
+    return text
+
+
+def _day(day: date | None, locale: Locale) -> str | None:
+    return format_date(day, "full", locale=locale) if day else None
+
+
+def _short_day(day: date | None, locale: Locale) -> str | None:
+    return format_skeleton("MMMd", day, locale=locale) if day else None
+
+
+def _greetable(name: str | None) -> str | None:
+    """The name, if it reads as one: what a customer typed must not put a link into our mail."""
+    text = " ".join((name or "").split())
+    looks_like_host = re.search(r"\w\.\w{2,}", text)
+    return text if _NAME.fullmatch(text) and not looks_like_host else None

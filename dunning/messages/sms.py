@@ -1,0 +1,72 @@
+"""The text of an SMS: kept in the GSM-7 alphabet where it can be, and counted in segments.
+
+One character outside GSM-7 turns a whole message into UCS-2 and halves what fits. Source: 3GPP TS 23.038
+(alphabet), TS 23.040 (concatenation); twilio.com/docs/glossary/what-sms-character-limit.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_BASIC = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENDED = frozenset("\f^{}\\[~]|€")  # two septets each, which no segment boundary may part
+
+_LOOKS_LIKE = str.maketrans(
+    {
+        **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f", " "),
+        **dict.fromkeys("‘’‚‛′´`", "'"),
+        **dict.fromkeys("“”„‟″«»", '"'),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\u2066\u2067\u2068\u2069\u00ad\ufeff"),
+        "…": "...",
+        "•": "-",
+    }
+)  # fmt: skip
+_LETTERS = str.maketrans({"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i", "œ": "oe", "Œ": "OE", "þ": "th"})
+
+
+def is_gsm7(text: str) -> bool:
+    """Whether every character is in the GSM-7 alphabet or its extension."""
+    return all(char in _BASIC or char in _EXTENDED for char in text)
+
+
+def normalise(text: str) -> str:
+    """The text in GSM-7, if look-alikes and letters without their accents make that possible.
+
+    If not (another script), it stays what it was, with plain spaces, quotes and dashes: accents are dropped
+    only where that buys the shorter encoding.
+    """
+    plain = unicodedata.normalize("NFC", text).translate(_LOOKS_LIKE)
+    if is_gsm7(plain):
+        return plain
+    bare = "".join(char if is_gsm7(char) else _without_accents(char) for char in plain)
+    return bare if is_gsm7(bare) else plain
+
+
+def _without_accents(char: str) -> str:
+    decomposed = unicodedata.normalize("NFD", char.translate(_LETTERS))
+    return "".join(part for part in decomposed if not unicodedata.combining(part))
+
+
+def segments(text: str) -> int:
+    """How many segments the text is sent and billed as; 0 for no text."""
+    if not text:
+        return 0
+    if is_gsm7(text):
+        return _fill([2 if char in _EXTENDED else 1 for char in text], single=160, part=153)
+    return _fill([2 if ord(char) > 0xFFFF else 1 for char in text], single=70, part=67)
+
+
+def _fill(sizes: list[int], *, single: int, part: int) -> int:
+    """Segments needed for characters of these sizes, none of them parted between two segments."""
+    if sum(sizes) <= single:
+        return 1
+    count, room = 1, part
+    for size in sizes:
+        if size > room:
+            count, room = count + 1, part
+        room -= size
+    return count

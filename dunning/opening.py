@@ -1,0 +1,71 @@
+"""How a case begins, and which invoices are none."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dunning.case import CaseRef, CaseState, Plan
+from dunning.declines import classify
+from dunning.facts import Invoice
+from dunning.grace import make_plan
+from dunning.policy import Policy
+from dunning.values import Stage
+
+
+def open_case(
+    ref: CaseRef,
+    invoice: Invoice,
+    policy: Policy,
+    now: datetime,
+    next_number: int = 1,
+    adopted: Plan | None = None,
+    episode_of_suspension: bool = False,
+) -> CaseState | str:
+    """The state of a new case, or one sentence that says why the invoice is not dunned.
+
+    `adopted` are the dates of an older open case of the same subscription: one customer hears one date.
+    `episode_of_suspension`: a payment came for a subscription that an earlier, closed case suspended.
+    """
+    if episode_of_suspension and invoice.status == "paid":
+        state = CaseState(ref=ref, invoice=invoice, plan=make_plan(now, invoice.zone, policy), opened_at=now)
+        return state.model_copy(
+            update={"stage": Stage.SUSPENDED, "suspended_at": now, "next_number": next_number}
+        )
+    refusal = not_applicable(invoice)
+    if refusal is not None:
+        return refusal
+    plan = adopted or make_plan(now, invoice.zone, policy)
+    return CaseState(
+        ref=ref,
+        invoice=invoice,
+        plan=plan,
+        opened_at=now,
+        verdict=classify(invoice.failure),
+        next_number=next_number,
+    )
+
+
+def not_applicable(invoice: Invoice) -> str | None:
+    """Why this invoice is not dunned, in one sentence; None when it is."""
+    match invoice.status:
+        case "gone":
+            return f"Stripe knows no invoice {invoice.id}: check the id, the account and the key's mode"
+        case "draft":
+            return f"invoice {invoice.id} is a draft: it was never due"
+        case "paid":
+            return f"invoice {invoice.id} is paid already"
+        case "void":
+            return f"invoice {invoice.id} is void: nothing is owed"
+        case "uncollectible":
+            return f"invoice {invoice.id} is marked uncollectible: somebody gave it up already"
+        case "open":
+            pass
+    if invoice.amount_remaining <= 0:
+        return f"nothing remains to be paid on invoice {invoice.id}"
+    if invoice.collection_method != "charge_automatically":
+        return f"invoice {invoice.id} is collected by sending it, not by charging: this engine does not dun it yet"
+    if invoice.billing_reason == "subscription_create":
+        return f"invoice {invoice.id} is the first of its subscription: Stripe asks the customer during sign-up"
+    if invoice.subscription_status in ("canceled", "incomplete_expired"):
+        return f"the subscription of invoice {invoice.id} is canceled already: there is nothing left to suspend"
+    return None

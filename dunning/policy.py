@@ -1,0 +1,274 @@
+"""A policy: what a business decided about retries, words, grace, suspension and the end.
+
+A policy is a YAML file that people review. It is validated as a whole, and refused with the line, the
+field and what to write instead. A running case keeps the policy it was opened with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import time
+from functools import cached_property
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dunning.durations import Duration, write_duration
+from dunning.values import Channel
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used; the text names file, line, field and remedy, one problem a line."""
+
+
+class Section(BaseModel):
+    """A part of a policy. Unlike other values it is always written whole: a default may change some day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def known_zone(name: str) -> str:
+    """The name of a time zone of the tz database. Raises ValueError for any other text."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
+        raise ValueError(f"{name!r} is not a time zone: write a name such as Europe/Berlin or UTC") from error
+    return name
+
+
+def _ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if list(values) != sorted(values):
+        raise ValueError(f"{', '.join(write_duration(v) for v in values)}: write the times in rising order")
+    return values
+
+
+Ladder = Annotated[tuple[Duration, ...], AfterValidator(_ascending)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+TimeZoneName = Annotated[str, AfterValidator(known_zone)]
+Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
+
+
+class Retries(Section):
+    """When the engine charges again. Ladders: see the standard policy."""
+
+    owner: Literal["engine"] = "engine"
+    max: int = Field(8, ge=0, le=15)
+    min_gap: Duration
+    soft: Ladder
+    technical: Ladder
+    updater: Ladder
+    last_morning: time | None = None
+
+
+class BeforeGrace(Section):
+    """A message between the first failure and the start of grace; both times since the first failure."""
+
+    step: Name
+    template: Name
+    retryable: Duration
+    customer: Duration
+    channels: Channels
+
+
+class InGrace(Section):
+    """A message of the grace period, after its start or before its last day ends."""
+
+    step: Name
+    template: Name
+    after_start: Duration | None = None
+    before_end: Duration | None = None
+    channels: Channels
+
+    @model_validator(mode="after")
+    def _one_anchor(self) -> InGrace:
+        if (self.after_start is None) == (self.before_end is None):
+            raise ValueError(f"step {self.step}: write either after_start or before_end")
+        return self
+
+
+class AnswerMessage(Section):
+    """A message that answers something that happened."""
+
+    template: Name
+    channels: Channels
+
+
+class Answers(Section):
+    """Messages that answer what happened; leave one out and it is not sent."""
+
+    recovered: AnswerMessage | None = None
+    restored: AnswerMessage | None = None
+    suspended: AnswerMessage | None = None
+    written_off: AnswerMessage | None = None
+    extension_granted: AnswerMessage | None = None
+    extension_denied: AnswerMessage | None = None
+
+
+class QuietHours(Section):
+    """The hours of the customer's day in which a channel may be used."""
+
+    channels: tuple[Channel, ...]
+    opens: time = Field(alias="from")
+    closes: time = Field(alias="until")
+    sundays: bool = False
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> QuietHours:
+        if self.opens >= self.closes:
+            raise ValueError("quiet_hours: `from` must be earlier in the day than `until`")
+        return self
+
+
+class Messages(Section):
+    """Which message, when, on which channels."""
+
+    before_grace: tuple[BeforeGrace, ...] = ()
+    grace: tuple[InGrace, ...] = ()
+    answers: Answers = Answers()
+    quiet_hours: QuietHours
+
+    @model_validator(mode="after")
+    def _steps_are_unique(self) -> Messages:
+        names = [m.step for m in (*self.before_grace, *self.grace)]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"step {twice[0]} stands twice: every step needs a name of its own")
+        return self
+
+
+class CustomerExtensions(Section):
+    """What a customer is granted at once."""
+
+    count: int = Field(ge=0, le=12)
+    days: int = Field(ge=1, le=60)
+
+
+class Extensions(Section):
+    """How much more time can be had, in days."""
+
+    by_customer: CustomerExtensions
+    max_total: int = Field(ge=0, le=365)
+    answer_within: Duration
+
+
+class Grace(Section):
+    """The grace period: when it starts (since the first failure) and how long it is."""
+
+    starts: Duration
+    length: Duration
+    extensions: Extensions
+
+    @model_validator(mode="after")
+    def _whole_days(self) -> Grace:
+        if self.length.total_seconds() < 86400 or self.length.total_seconds() % 86400:
+            raise ValueError("grace.length: write whole days, at least 1d, so that the last day is a date")
+        return self
+
+
+class Holds(Section):
+    """How long a hold lasts that names no end."""
+
+    max: Duration
+
+
+class Suspension(Section):
+    """What suspension does, and what must have been said before."""
+
+    how: Literal["event_only", "pause_collection"]
+    notice: Duration
+    notice_retries: Duration
+
+
+class FinalAction(Section):
+    """What happens when a suspended customer does not come back."""
+
+    after: Duration
+    invoice: Literal["leave", "mark_uncollectible"]
+    subscription: Literal["leave", "cancel"]
+
+
+class Human(Section):
+    """How long a case waits for a person."""
+
+    deadline: Duration
+
+
+class Policy(Section):
+    """A whole policy. See `dunning/policies/standard.yaml`, which documents every field."""
+
+    name: PolicyName
+    description: str = ""
+    shadow: bool = False
+    timezone: TimeZoneName = "UTC"
+    retries: Retries
+    messages: Messages
+    grace: Grace
+    holds: Holds
+    suspension: Suspension
+    final_action: FinalAction
+    human: Human
+
+    @model_validator(mode="after")
+    def _notice_can_be_given(self) -> Policy:
+        if self.grace.length < self.suspension.notice:
+            raise ValueError(
+                "grace.length is shorter than suspension.notice: nobody could be told in time; lengthen grace"
+            )
+        if not self.messages.grace:
+            raise ValueError("messages.grace is empty: no message would name the last day; add a step")
+        return self
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve hex digits that change whenever the policy's meaning changes."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def parse_policy(text: str, where: str) -> Policy:
+    """Read a policy from YAML. Raises PolicyError with one line for each problem found."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise PolicyError(f"{where}:{line}: this is not YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(data, dict):
+        raise PolicyError(f"{where}:1: a policy is a mapping that starts with `name:`")
+    try:
+        return Policy.model_validate(data)
+    except ValidationError as error:
+        raise PolicyError("\n".join(_explain(e, node, where) for e in error.errors())) from error
+
+
+def _explain(error: Any, node: yaml.Node | None, where: str) -> str:
+    path = [part for part in error["loc"] if isinstance(part, str | int)]
+    field = ".".join(str(part) for part in path) or "policy"
+    text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        text = "is missing: add it (the standard policy shows how)"
+    elif error["type"] == "extra_forbidden":
+        text = "is not a field of a policy: remove it or mend its spelling"
+    return f"{where}:{_line(node, path)}: {field}: {text}"
+
+
+def _line(node: yaml.Node | None, path: list[Any]) -> int:
+    """The line where the value of `path` starts, or the nearest parent that exists."""
+    line = node.start_mark.line + 1 if node is not None else 1
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == part), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

@@ -1,0 +1,124 @@
+"""When the engine charges again, if at all. One pure function a reviewer can hold in the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dunning.calendar import end_of_day, local_moment
+from dunning.case import Attempt, CaseState
+from dunning.policy import Policy
+from dunning.values import RETRYABLE, DeclineClass, Stage
+
+_JUDGED = frozenset({"declined", "needs_authentication", "unknown"})
+_MAX_FRESH_METHODS = 20
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A planned charge. `blind`: nothing the customer did leads to it."""
+
+    at: datetime
+    blind: bool
+    reason: str
+
+
+def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
+    """The next charge of this case, or None when only the customer or a person can move it on."""
+    if state.stage == Stage.CLOSED or state.invoice.processing or state.invoice.method is None:
+        return None
+    verdict = state.verdict
+    if verdict and verdict.cls in (DeclineClass.REVIEW, DeclineClass.REVOKED) and not state.reviewed:
+        return None
+    if has_fresh_method(state):
+        return Retry(state.invoice.read_at, blind=False, reason="the customer has another payment method")
+    if verdict is None:
+        return None
+    floor = _floor(state, policy)
+    if state.retry_asked and not verdict.locked:
+        return Retry(floor, blind=False, reason="a person asked for a retry")
+    if state.stage == Stage.SUSPENDED or verdict.cls not in RETRYABLE or verdict.locked:
+        return None
+    due = _ladder(state, policy)
+    if due is None:
+        return None
+    at = max(due, floor)
+    if at >= end_of_day(state.plan.last_day, state.plan.zone):
+        return None
+    left = policy.retries.max - state.retries_used
+    number = state.retries_used + 1
+    return Retry(
+        at, True, f"{verdict.words or verdict.code}: retry {number} of {policy.retries.max}, {left - 1} left after it"
+    )
+
+
+def has_fresh_method(state: CaseState) -> bool:
+    """Stripe would charge a method that has not failed in this case."""
+    method = state.invoice.method
+    if method is None or len(state.attempts) >= _MAX_FRESH_METHODS + state.retries_used:
+        return False
+    tried = {a.identity for a in state.attempts}
+    if state.verdict is not None:
+        tried.add(state.verdict.identity)
+        if state.verdict.identity is None and state.verdict.code != "no_payment_method":
+            return False  # it is not known what failed: the present method may be it
+    return method.identity not in tried
+
+
+def earliest_retry(state: CaseState, policy: Policy, now: datetime) -> datetime:
+    """The earliest moment at which the gap between attempts and the networks' advice allow another charge."""
+    return max(now, _floor(state, policy))
+
+
+def _floor(state: CaseState, policy: Policy) -> datetime:
+    verdict = state.verdict
+    moments = [state.opened_at]
+    judged = [a for a in state.attempts if a.result in _JUDGED and a.cls is not DeclineClass.TECHNICAL]
+    if judged:
+        moments.append(judged[-1].at + policy.retries.min_gap)
+    if verdict is not None:
+        if verdict.not_before is not None:
+            moments.append(verdict.not_before)
+        if verdict.cls is not DeclineClass.TECHNICAL:
+            moments.append(verdict.at + policy.retries.min_gap)
+    if state.postponed_until is not None:
+        moments.append(state.postponed_until)
+    return max(moments)
+
+
+def _ladder(state: CaseState, policy: Policy) -> datetime | None:
+    verdict, retries = state.verdict, policy.retries
+    assert verdict is not None
+    if state.retries_used >= retries.max:
+        return None
+    same = sum(1 for a in state.attempts if a.blind and a.cls is verdict.cls and a.result in _JUDGED)
+    if verdict.max_retries is not None and same >= verdict.max_retries:
+        return None
+    if verdict.cls is DeclineClass.TECHNICAL:
+        run = _trailing(state.attempts, DeclineClass.TECHNICAL)
+        if run < len(retries.technical):
+            return verdict.at + retries.technical[run]
+    if verdict.cls is DeclineClass.UPDATER:
+        return verdict.at + retries.updater[same] if same < len(retries.updater) else None
+    keep = 1 if retries.last_morning else 0
+    rung = state.retries_used
+    if rung < len(retries.soft) and rung < retries.max - keep:
+        return state.plan.anchor + state.shift + retries.soft[rung]
+    return _last_morning(state, policy)
+
+
+def _last_morning(state: CaseState, policy: Policy) -> datetime | None:
+    if policy.retries.last_morning is None:
+        return None
+    at = local_moment(state.plan.last_day, policy.retries.last_morning, state.plan.zone)
+    done = any(a.blind and a.at >= at - timedelta(hours=12) for a in state.attempts)
+    return None if done else at
+
+
+def _trailing(attempts: tuple[Attempt, ...], cls: DeclineClass) -> int:
+    count = 0
+    for attempt in reversed(attempts):
+        if attempt.cls is not cls or not attempt.blind:
+            break
+        count += 1
+    return count

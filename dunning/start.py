@@ -1,0 +1,66 @@
+"""The door of a case: what a start and a hint may look like. Refused with one sentence, or taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dunning.case import BillingEvent
+from dunning.decision import Start
+
+_EXAMPLE = 'give one JSON object such as {"invoice_id": "in_123"}'
+_FIELDS = {"invoice_id", "policy", "account", "reopen"}
+
+
+def parse_start(args: Sequence[Any]) -> Start:
+    """The input of `InvoiceDunning`. Raises ValueError with one sentence that says what to change."""
+    if len(args) != 1:
+        raise ValueError(f"input: {len(args)} arguments arrived; {_EXAMPLE}")
+    given = args[0]
+    if not isinstance(given, dict):
+        raise ValueError(f"input: {type(given).__name__} arrived; {_EXAMPLE}")
+    strange = sorted(str(key) for key in given if key not in _FIELDS)
+    if strange:
+        raise ValueError(f"{strange[0]}: is not a field of the input; its fields are {', '.join(sorted(_FIELDS))}")
+    invoice_id = given.get("invoice_id")
+    if not isinstance(invoice_id, str) or not invoice_id.startswith("in_") or len(invoice_id) > 255:
+        raise ValueError(f"invoice_id: {invoice_id!r} is not the id of a Stripe invoice (in_…); {_EXAMPLE}")
+    for field, prefix in (("account", "acct_"), ("policy", "")):
+        value = given.get(field)
+        if value is not None and (not isinstance(value, str) or not value.startswith(prefix) or not value):
+            what = "a Stripe account (acct_…)" if prefix else "the name of a policy"
+            raise ValueError(f"{field}: {value!r} is not {what}; leave it out or mend it")
+    if not isinstance(given.get("reopen", False), bool):
+        raise ValueError("reopen: write true or false")
+    return Start(
+        invoice_id=invoice_id,
+        policy=given.get("policy"),
+        account=given.get("account") or "",
+        reopen=given.get("reopen", False),
+    )
+
+
+def parse_hint(args: Sequence[Any], now: datetime) -> BillingEvent:
+    """A hint of any shape. One that cannot be read is still a reason to look: reading again does no harm."""
+    given = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
+    return BillingEvent(
+        type=_text(given.get("type")), id=_text(given.get("id")), created=_moment(given.get("created")), at=now
+    )
+
+
+def _text(value: Any) -> str:
+    return value[:120] if isinstance(value, str) else ""
+
+
+def _moment(value: Any) -> datetime | None:
+    """Unix seconds, as Stripe writes them, or ISO 8601; anything else is unknown."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo else None
+    except (ValueError, OverflowError, OSError):
+        return None
+    return None

@@ -1,0 +1,56 @@
+"""One recorded step of a case: fold the inbox into the state, take the turns that are due, decide."""
+
+from __future__ import annotations
+
+from dunning.case import CaseState, Entry, Event, Lever
+from dunning.decide import decide
+from dunning.decision import Answer, Question, Step
+from dunning.evolve import evolve
+from dunning.levers import command
+from dunning.policy import Policy
+from dunning.timeline import narrate, opened
+from dunning.view import facets
+
+#: More turns than this in one step would be a rule that undoes itself: a bug, and better loud than endless.
+_MOST_TURNS = 64
+
+
+def answer(question: Question) -> Step:
+    """The step that follows from a question. Pure: the same question has the same answer."""
+    state, policy, now = question.state, question.policy, question.now
+    answers: list[Answer] = []
+    entries: list[Entry] = [] if question.seq else [opened(state, policy.name, policy.version)]
+    for event in question.inbox:
+        state = _fold(state, event, policy, answers, entries)
+    decision = decide(state, policy, now)
+    for _ in range(_MOST_TURNS):
+        if decision.turn is None:
+            break
+        state = _fold(state, decision.turn, policy, answers, entries)
+        decision = decide(state, policy, now)
+    else:
+        raise AssertionError(f"the case turns in circles: {decision.reason}")
+    shown = facets(state, decision, policy)
+    return Step(
+        state=state,
+        decision=decision,
+        answers=tuple(answers),
+        entries=tuple(entries),
+        facets=shown if shown != question.facets else None,
+    )
+
+
+def _fold(
+    state: CaseState, event: Event, policy: Policy, answers: list[Answer], entries: list[Entry]
+) -> CaseState:
+    if isinstance(event, Lever):
+        done = command(state, event, policy)
+        after = done.state
+        if event.ticket is not None:
+            answers.append(Answer(ticket=event.ticket, accepted=done.accepted, text=done.text))
+    else:
+        done, after = None, evolve(state, event, policy)
+    entry = narrate(state, event, after, done)
+    if entry is not None:
+        entries.append(entry)
+    return after

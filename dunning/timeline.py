@@ -1,0 +1,135 @@
+"""The timeline: every event of a case as a line that says what happened, by whom, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dunning.case import (
+    BillingEvent,
+    CaseState,
+    Charged,
+    EffectDone,
+    EffectFailed,
+    Entry,
+    Event,
+    InvoiceRead,
+    Lever,
+    MessageSent,
+    Turn,
+)
+from dunning.levers import Commanded
+
+_ATTEMPTS = {
+    "succeeded": "paid",
+    "declined": "declined",
+    "needs_authentication": "the bank wants the customer to authenticate",
+    "processing": "the bank is processing it",
+    "not_needed": "not made: the invoice is no longer open",
+    "unknown": "outcome unknown: not repeated blindly",
+    "shadow": "not made: the policy runs in shadow",
+    "held": "not made: the engine is halted",
+    "too_late": "not made: its moment had passed",
+}
+_FATES = {
+    "accepted": "accepted by the provider",
+    "unknown": "outcome unknown: not sent again",
+    "failed": "refused by the provider",
+    "unreachable": "not sent: no address or no consent",
+    "shadow": "not sent: the policy runs in shadow",
+    "not_needed": "not sent: the invoice is no longer open",
+    "held": "not sent: the engine is halted",
+    "too_late": "not sent: its moment had passed",
+}
+_EFFECTS = {
+    "suspend": "suspended",
+    "restore": "restored",
+    "mark_uncollectible": "invoice marked uncollectible",
+    "cancel_subscription": "subscription canceled",
+}
+_TURNS = {
+    "grace": "grace started",
+    "hold_ended": "hold ended",
+    "request_expired": "request for more time expired",
+    "date_moved": "last day moved",
+    "superseded": "messages dropped",
+    "unreachable": "message not sent",
+    "human": "waiting for a person",
+    "ending": "ending",
+    "closed": "closed",
+    "halt_over": "halt over",
+}
+
+
+def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
+    """The first line of a case."""
+    verdict = state.verdict
+    why = f"{verdict.words or verdict.code} ({verdict.cls})" if verdict else "a payment came for a suspended case"
+    return Entry(
+        at=state.opened_at,
+        what="case.opened",
+        text=f"opened: {why}; policy {policy_name} {policy_version}; grace to {state.plan.last_day:%a %d %b %Y}",
+    )
+
+
+def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded | None) -> Entry | None:
+    """The line of one event; None for what changed nothing worth a line."""
+    match event:
+        case InvoiceRead():
+            return _reading(before, after, event)
+        case Charged():
+            words = after.verdict.words if event.result == "declined" and after.verdict else ""
+            text = f"attempt {event.number}: {_ATTEMPTS[event.result]}" + (f" ({words})" if words else "")
+            return Entry(at=event.at, what=f"attempt.{event.result}", text=text)
+        case MessageSent():
+            text = f"{event.channel} {event.step}: {_FATES.get(event.fate, event.fate)}"
+            return Entry(at=event.at, what=f"message.{event.fate}", text=_and(text, event.detail))
+        case EffectDone():
+            text = _EFFECTS[event.effect] if event.result == "done" else f"{event.effect}: {event.result}"
+            return Entry(at=event.at, what=f"{event.effect}.{event.result}", text=_and(text, event.detail))
+        case EffectFailed():
+            what = event.effect.split("/")[0]
+            return Entry(at=event.at, what="effect.failed", text=f"{what} failed, trying again later: {event.error}")
+        case BillingEvent():
+            return None
+        case Lever():
+            return _lever(event, answer)
+        case Turn():
+            return _turned(event, after)
+
+
+def _reading(before: CaseState, after: CaseState, event: InvoiceRead) -> Entry | None:
+    if before.invoice.status != after.invoice.status:
+        text = f"Stripe shows the invoice {after.invoice.status}"
+        return Entry(at=event.invoice.read_at, what=f"invoice.{after.invoice.status}", text=text)
+    if before.verdict != after.verdict and after.verdict is not None:
+        text = f"another failure at Stripe: {after.verdict.words or after.verdict.code}"
+        return Entry(at=event.invoice.read_at, what="invoice.failed", text=text)
+    old, new = before.invoice.method, after.invoice.method
+    if new is not None and (old is None or old.identity != new.identity):
+        return Entry(at=event.invoice.read_at, what="method.changed", text="the customer has another payment method")
+    return None
+
+
+def _lever(event: Lever, answer: Commanded | None) -> Entry:
+    accepted, text, by = (answer.accepted, answer.text, answer.by) if answer else (False, "not answered", "somebody")
+    data: dict[str, Any] = {"lever": event.name}
+    if accepted and isinstance(event.args[0], dict) and event.args[0].get("reason"):
+        data["reason"] = str(event.args[0]["reason"])
+    what = f"lever.{event.name}" if accepted else "lever.refused"
+    return Entry(at=event.at, what=what, text=text if accepted else f"refused: {text}", by=by, data=data)
+
+
+def _turned(turn: Turn, after: CaseState) -> Entry:
+    text = _TURNS[turn.to]
+    if turn.to == "grace":
+        text = f"grace started: the last day is {after.plan.last_day:%a %d %b %Y}"
+    if turn.to in ("superseded", "unreachable"):
+        text = f"{text}: {', '.join(f'{channel} {step}' for step, channel in turn.steps)}"
+    if turn.to == "closed":
+        text = f"closed: {turn.outcome}" + (f" via {turn.via}" if turn.via else "")
+    what = f"turn.{turn.to}" if turn.to != "closed" else "case.closed"
+    return Entry(at=turn.at, what=what, text=_and(text, turn.reason))
+
+
+def _and(text: str, detail: str) -> str:
+    return f"{text}: {detail}" if detail else text

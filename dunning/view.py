@@ -1,0 +1,161 @@
+"""What an operator sees: search attributes, the current details, the status."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from dunning.case import CaseState, Entry
+from dunning.decision import Decision
+from dunning.grace import grace_ends_at
+from dunning.policy import Policy
+from dunning.values import RETRYABLE, DeclineClass, Outcome, RecoveredVia, Stage, Value, WaitingOn
+
+
+class Status(Value):
+    """Where a case stands, for people and backends. Amounts in minor units."""
+
+    case_id: str
+    invoice_id: str
+    account: str = ""
+    stage: Stage
+    waiting_on: WaitingOn | None = None
+    outcome: Outcome | None = None
+    recovered_via: RecoveredVia | None = None
+    reason: str
+    next_at: datetime | None = None
+    amount_remaining: int
+    currency: str
+    attempts: int
+    messages: int
+    last_day: str
+    grace_ends_at: datetime
+    needs_human: bool
+    policy: str
+
+
+def waiting_on(state: CaseState) -> WaitingOn | None:
+    """What moves the case on, steady over a stage: a retry, the customer, the bank, a person, or a date."""
+    if state.stage is Stage.CLOSED:
+        return None
+    if state.hold is not None:
+        return WaitingOn.HOLD
+    if needs_human(state):
+        return WaitingOn.HUMAN
+    if state.invoice.processing:
+        return WaitingOn.BANK
+    verdict = state.verdict
+    if state.stage is Stage.RECOVERING and verdict and verdict.cls in RETRYABLE and not verdict.locked:
+        return WaitingOn.RETRY
+    return WaitingOn.CUSTOMER
+
+
+def needs_human(state: CaseState) -> bool:
+    """A person must decide, or the world does not answer."""
+    return state.human is not None or state.request is not None or bool(state.faults)
+
+
+def facets(state: CaseState, decision: Decision, policy: Policy) -> dict[str, Any]:
+    """The search attributes by name. Only facts that are worth a filter, and nothing personal."""
+    waits = waiting_on(state)
+    return {
+        "DunningStage": str(state.stage),
+        "DunningWaitingOn": str(waits) if waits else None,
+        "DunningOutcome": str(state.outcome) if state.outcome else None,
+        "DunningCustomer": state.invoice.customer or None,
+        "DunningAccount": state.ref.account or None,
+        "DunningPolicy": policy.name,
+        "DunningDeclineCode": state.verdict.code if state.verdict else None,
+        "DunningCurrency": state.invoice.currency,
+        "DunningAmountRemaining": state.invoice.amount_remaining,
+        "DunningGraceEndsAt": grace_ends_at(state).isoformat(),
+        "DunningNeedsHuman": needs_human(state),
+    }
+
+
+def status(state: CaseState, decision: Decision, policy: Policy) -> Status:
+    """The answer to the query `status`."""
+    return Status(
+        case_id=state.ref.case_id,
+        invoice_id=state.ref.invoice_id,
+        account=state.ref.account,
+        stage=state.stage,
+        waiting_on=waiting_on(state),
+        outcome=state.outcome,
+        recovered_via=state.recovered_via,
+        reason=decision.reason,
+        next_at=decision.until,
+        amount_remaining=state.invoice.amount_remaining,
+        currency=state.invoice.currency,
+        attempts=len(state.attempts),
+        messages=sum(1 for s in state.sent if s.fate == "accepted"),
+        last_day=state.plan.last_day.isoformat(),
+        grace_ends_at=grace_ends_at(state),
+        needs_human=needs_human(state),
+        policy=f"{policy.name} {policy.version}",
+    )
+
+
+def details(state: CaseState, decision: Decision, policy: Policy, entries: list[Entry]) -> str:
+    """The current details in Markdown: where it stands, what is next, what was tried, what support may do.
+
+    Lists, not tables: the UI shows tables without borders.
+    """
+    money = f"{state.invoice.amount_remaining} {state.invoice.currency.upper()} (minor units)"
+    lines = [f"## {_headline(state)}", "", f"- **Money at stake:** {money}"]
+    if decision.until is not None:
+        lines.append(f"- **Next:** {decision.until:%a %d %b %Y %H:%M} UTC, {decision.reason}")
+    elif decision.action is not None:
+        lines.append(f"- **Now:** {decision.reason}")
+    if state.verdict is not None:
+        told = " (never tell the customer why)" if state.verdict.hide_reason else ""
+        lines.append(f"- **Why it failed:** {state.verdict.words or state.verdict.code}{told}")
+    if state.stage in (Stage.RECOVERING, Stage.GRACE):
+        lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone})")
+    if state.human is not None:
+        lines.append(f"- **A person must decide:** {state.human}")
+    if state.request is not None:
+        asked = f"{state.request.days} days asked by {state.request.by}: {state.request.reason}"
+        lines.append(f"- **More time asked for:** {asked}; answer by {state.request.answer_by:%a %d %b}")
+    lines += [f"- **Not answering:** {f.what} since {f.since:%d %b %H:%M}: {f.error}" for f in state.faults]
+    lines += ["", f"- **Invoice:** [{state.ref.invoice_id}]({_stripe_link(state)})", "", "### What happened"]
+    lines += [f"- {e.at:%d %b %H:%M}: {e.text}" + ("" if e.by == "engine" else f" (by {e.by})") for e in entries[-12:]]
+    lines += ["", "### What support may do", *_possible(state)]
+    return "\n".join(lines)
+
+
+def _headline(state: CaseState) -> str:
+    match state.stage:
+        case Stage.CLOSED:
+            via = f" via {state.recovered_via}" if state.recovered_via else ""
+            return f"Closed: {state.outcome}{via}"
+        case Stage.SUSPENDED:
+            return f"Suspended since {state.suspended_at:%a %d %b}"
+        case Stage.GRACE:
+            return f"Grace, to the end of {state.plan.last_day:%a %d %b}"
+        case Stage.RECOVERING:
+            return "Recovering"
+
+
+def _possible(state: CaseState) -> list[str]:
+    if state.stage is Stage.CLOSED:
+        return ["- nothing: the case is closed"]
+    levers = []
+    if state.stage is not Stage.SUSPENDED:
+        levers.append('- more time: signal `grant_extension` `{"days": 7, "reason": "…", "by": "you"}`')
+    if state.request is not None:
+        levers.append('- no more time: signal `deny_extension` `{"reason": "…", "by": "you"}`')
+    if state.hold is not None or state.human is not None:
+        levers.append('- go on: signal `release` `{"by": "you"}`')
+    else:
+        levers.append('- wait: signal `hold` `{"reason": "…", "by": "you"}`')
+    if state.verdict is not None and state.verdict.cls is not DeclineClass.REVIEW and not state.verdict.locked:
+        levers.append('- charge now: signal `retry_now` `{"by": "you"}`')
+    levers.append('- end it: signal `stop` `{"outcome": "stopped", "reason": "…", "by": "you"}`')
+    return levers
+
+
+def _stripe_link(state: CaseState) -> str:
+    account = f"{state.ref.account}/" if state.ref.account else ""
+    mode = "" if state.invoice.livemode else "test/"
+    return f"https://dashboard.stripe.com/{account}{mode}invoices/{state.ref.invoice_id}"

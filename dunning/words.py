@@ -1,0 +1,124 @@
+"""Which message is due, on which channel, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dunning.calendar import closing, decent, end_of_day
+from dunning.case import CaseState
+from dunning.decision import Send
+from dunning.messages import NAMES_LAST_DAY
+from dunning.policy import AnswerMessage, Policy
+from dunning.retries import next_retry
+from dunning.values import RETRYABLE, Channel, DeclineClass, Stage
+
+#: A message that a provider could not take for so long has lost its moment.
+LIFE_OF_A_MESSAGE = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A message of one step on one channel, due at `at`. `order` ranks the steps of the sequence."""
+
+    at: datetime
+    step: str
+    template: str
+    channel: Channel
+    order: int
+
+
+def planned(state: CaseState, policy: Policy) -> list[Word]:
+    """The messages of the sequence that have not gone out, in the order of their moments."""
+    if state.stage is Stage.RECOVERING:
+        words = list(_before_grace(state, policy))
+    elif state.stage is Stage.GRACE:
+        words = [*_before_grace(state, policy), *_in_grace(state, policy)]
+    else:
+        words = []
+    words = [w for w in words if not state.was_sent(w.step, w.channel)]
+    return sorted(words, key=lambda w: (w.at, w.order, w.channel))
+
+
+def overtaken(state: CaseState, policy: Policy, now: datetime) -> list[Word]:
+    """Messages whose moment passed while a later one is due too: two at once would only confuse."""
+    words = planned(state, policy)
+    due = [w for w in words if w.at <= now]
+    if not due:
+        return []
+    newest = max(w.order for w in due)
+    return [w for w in words if w.order < newest]
+
+
+def answer_due(steps: tuple[str, ...], state: CaseState, policy: Policy, now: datetime) -> Word | None:
+    """The first of these answers that has not gone out on all its channels."""
+    for step in steps:
+        message = answer_message(policy, step)
+        for channel in message.channels if message else ():
+            if message and not state.was_sent(step, channel):
+                return Word(now, step, message.template, channel, 0)
+    return None
+
+
+def answer_message(policy: Policy, step: str) -> AnswerMessage | None:
+    """The policy's message for an answer such as `recovered` or `extension_granted:2026-12-24`."""
+    message: AnswerMessage | None = getattr(policy.messages.answers, step.split(":")[0], None)
+    return message
+
+
+def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Send:
+    """The effect that sends it, with the true dates of this moment."""
+    retry = next_retry(state, policy, now)
+    verdict = state.verdict
+    days = state.extensions[-1].days if word.step.startswith("extension_granted") and state.extensions else None
+    return Send(
+        step=word.step,
+        template=word.template,
+        channel=word.channel,
+        cls=verdict.cls if verdict else None,
+        hide_reason=bool(verdict and verdict.hide_reason),
+        last_day=state.plan.last_day,
+        names_last_day=word.template in NAMES_LAST_DAY,
+        next_attempt_on=retry.at.date() if retry and retry.blind else None,
+        days=days,
+        to_debtor=word.step.split(":")[0] not in ("recovered", "restored"),
+    )
+
+
+def latest(word: Word, state: CaseState, policy: Policy, now: datetime) -> datetime:
+    """The last moment at which this message may still be handed over."""
+    hours = policy.messages.quiet_hours
+    limit = now + timedelta(hours=6)
+    return min(limit, closing(now, state.plan.zone, hours)) if word.channel in hours.channels else limit
+
+
+def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
+    verdict = state.verdict
+    retryable = verdict is not None and verdict.cls in RETRYABLE and not verdict.locked
+    for order, message in enumerate(policy.messages.before_grace):
+        after = message.retryable if retryable else message.customer
+        if verdict and verdict.cls is DeclineClass.REVOKED and order > 0 and not state.reviewed:
+            return  # who withdrew consent is asked once
+        for channel in message.channels:
+            at = state.plan.anchor + state.shift + after
+            yield Word(_decent(at, channel, state, policy), message.step, message.template, channel, order)
+
+
+def _in_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
+    plan, first = state.plan, len(policy.messages.before_grace)
+    for order, message in enumerate(policy.messages.grace, start=first):
+        if message.after_start is not None:
+            at, step = plan.grace_starts_at + message.after_start, message.step
+        else:
+            assert message.before_end is not None
+            # A reminder belongs to the date it names: when the date moves, it is due again for the new one.
+            at = end_of_day(plan.last_day, plan.zone) - message.before_end
+            step = f"{message.step}:{plan.last_day.isoformat()}"
+        for channel in message.channels:
+            yield Word(_decent(at, channel, state, policy), step, message.template, channel, order)
+
+
+def _decent(at: datetime, channel: Channel, state: CaseState, policy: Policy) -> datetime:
+    hours = policy.messages.quiet_hours
+    return decent(at, state.plan.zone, hours) if channel in hours.channels else at

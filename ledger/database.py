@@ -1,0 +1,131 @@
+"""Connections and transactions. The two databases differ here, and in nothing that callers can see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
+
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Select, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from ledger.tables import Row, table
+from ledger.types import dump_json
+from ledger.urls import parse_url
+
+#: How long a writer waits for another one, in seconds, before the database reports that it is locked.
+BUSY_SECONDS = 15.0
+_WRITES = "ledger_writes"
+
+
+class Database:
+    """An async engine with a pool, and the two kinds of transactions."""
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_url(url, asynchronous=True)
+        self.engine = create_async_engine(self.url, **engine_options(self.url))
+        self._writer = self.engine.execution_options(**{_WRITES: True})
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            prepare_sqlite(self.engine.sync_engine)
+        # SQLite has one writer at a time and polls for its turn; inside a process a queue is faster and fair.
+        self._turn = asyncio.Lock() if self.is_sqlite else None
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session that only reads."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """One transaction, committed at the end of the block, undone by an exception.
+
+        On SQLite it begins IMMEDIATE: a transaction that reads first and writes later would be refused
+        as busy at once when another one wrote in between (sqlite.org/lang_transaction.html).
+        """
+        async with AsyncExitStack() as stack:
+            if self._turn is not None:
+                await stack.enter_async_context(self._turn)
+            session = await stack.enter_async_context(AsyncSession(self._writer, expire_on_commit=False))
+            await stack.enter_async_context(session.begin())
+            yield session
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self.engine.dispose()
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """What both the async engine and the migrations are created with."""
+    if url.get_backend_name() == "sqlite":
+        return {"json_serializer": dump_json, "connect_args": {"timeout": BUSY_SECONDS}}
+    connect = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+    return {
+        "json_serializer": dump_json,
+        "connect_args": connect,
+        "pool_pre_ping": True,
+        "pool_size": 10,
+        "max_overflow": 20,
+    }
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """Make every connection of the engine safe for several processes, and let us begin transactions."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
+            "foreign_keys = ON",
+            "journal_mode = WAL",
+            "synchronous = FULL",  # a claim must survive the machine: no charge and no message twice
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def writing(engine: Engine) -> Engine:
+    """The same engine, for transactions that write."""
+    return engine.execution_options(**{_WRITES: True})
+
+
+async def changed(session: AsyncSession, statement: Executable, rows: Sequence[dict[str, Any]] = ()) -> int:
+    """Execute an insert, update or delete; the number of rows it changed."""
+    result = await session.execute(statement, list(rows)) if rows else await session.execute(statement)
+    return cast(CursorResult[Any], result).rowcount
+
+
+async def insert_once(session: AsyncSession, row: type[Row], values: dict[str, Any]) -> bool:
+    """Insert unless a unique key is taken; True if we got it. This is how everything is claimed.
+
+    A concurrent insert of the same key is waited for, so afterwards the winner's row can be read.
+    """
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    return await changed(session, dialect.insert(table(row)).values(values).on_conflict_do_nothing()) == 1
+
+
+async def put(session: AsyncSession, row: type[Row], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, or overwrite those of the same primary key. All rows have the same columns."""
+    if not rows:
+        return
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table(row))
+    keys = [column.name for column in table(row).primary_key]
+    news = {name: insert.excluded[name] for name in rows[0] if name not in keys}
+    await changed(session, insert.on_conflict_do_update(index_elements=keys, set_=news), rows)
+
+
+async def the_row[R: Row](session: AsyncSession, query: Select[tuple[R]]) -> R:
+    """The one row of a query that must have one."""
+    return (await session.execute(query)).scalar_one()

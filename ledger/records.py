@@ -1,0 +1,310 @@
+"""What the ledger hands out: small frozen values, never rows. Times are aware UTC, money is in minor units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any, Literal, TypeVar
+
+from dunning.case import CaseState, Extension
+from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
+
+ClaimState = Literal["new", "reserved", "done"]
+DispatchClaimState = Literal["new", "claimed", "done"]
+SuspensionState = Literal["reserved", "active", "lifting", "lifted"]
+ConsentState = Literal["granted", "revoked"]
+
+Record = TypeVar("Record")
+
+
+def from_row(record: type[Record], row: Any, **more: Any) -> Record:
+    """The record whose fields stand in `row` under the same names; `more` gives the rest."""
+    names = [field.name for field in fields(record)]  # type: ignore[arg-type]
+    return record(**{name: more[name] if name in more else getattr(row, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRecord:
+    """A case as it stood when it was last remembered."""
+
+    id: str
+    account: str
+    invoice_id: str
+    episode: int
+    workflow_id: str
+    run_id: str
+    customer: str
+    subscription: str | None
+    currency: str
+    amount: int
+    amount_remaining: int
+    policy_name: str
+    policy_version: str
+    opened_at: datetime
+    stage: Stage
+    waiting_on: WaitingOn | None
+    outcome: Outcome | None
+    recovered_via: RecoveredVia | None
+    closed_at: datetime | None
+    closed_reason: str
+    next_at: datetime | None
+    next_what: str
+    decline_code: str | None
+    decline_class: str | None
+    needs_human: bool
+    halted: bool
+    grace_starts_at: datetime | None
+    last_day: date | None
+    zone: str | None
+    run_state: str
+    remembered_at: datetime
+
+    @property
+    def open(self) -> bool:
+        """Whether the case still goes on."""
+        return self.closed_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseClaim:
+    """The answer to a claim of a case. With `held_by` set nothing was claimed, and `case` is the holder's."""
+
+    case: CaseRecord
+    fresh: bool  # this run opened the case; False: it goes on with what another run began
+    next_number: int  # for the next charge attempt, over all episodes
+    next_seq: int  # for the next entry of the timeline: a run that takes a case over continues here
+    held_by: str | None = None  # the workflow id that holds the open case
+
+    @property
+    def case_id(self) -> str:
+        """The id of the claimed case."""
+        return self.case.id
+
+    @property
+    def episode(self) -> int:
+        """1 for the first case of the invoice, 2 for the one after that closed, and so on."""
+        return self.case.episode
+
+    @property
+    def policy_name(self) -> str:
+        """The name of the policy that the case was opened with."""
+        return self.case.policy_name
+
+    @property
+    def policy_version(self) -> str:
+        """The version of the policy that the case was opened with."""
+        return self.case.policy_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseSummary:
+    """Where a case stands at `at`, the moment of the decision that says so."""
+
+    at: datetime
+    stage: Stage
+    amount_remaining: int
+    waiting_on: WaitingOn | None = None
+    outcome: Outcome | None = None
+    recovered_via: RecoveredVia | None = None
+    closed_at: datetime | None = None
+    closed_reason: str = ""
+    next_at: datetime | None = None
+    next_what: str = ""
+    decline_code: str | None = None
+    decline_class: str | None = None
+    needs_human: bool = False
+    halted: bool = False
+    grace_starts_at: datetime | None = None
+    last_day: date | None = None
+    zone: str | None = None
+    run_state: str = "running"
+    policy_name: str | None = None  # None: unchanged
+    policy_version: str | None = None
+    extensions: tuple[Extension, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        state: CaseState,
+        *,
+        at: datetime,
+        waiting_on: WaitingOn | None = None,
+        next_at: datetime | None = None,
+        next_what: str = "",
+    ) -> CaseSummary:
+        """What the ledger keeps of a state; the decision taken on it adds what the case waits for."""
+        closed = state.closed_at is not None
+        return cls(
+            at=at,
+            stage=state.stage,
+            amount_remaining=state.invoice.amount_remaining,
+            waiting_on=waiting_on,
+            outcome=state.outcome,
+            recovered_via=state.recovered_via,
+            closed_at=state.closed_at,
+            closed_reason=state.closed_reason,
+            next_at=next_at,
+            next_what=next_what,
+            decline_code=state.verdict.code if state.verdict else None,
+            decline_class=state.verdict.cls.value if state.verdict else None,
+            needs_human=state.human is not None and not closed,
+            halted=state.halted_until is not None and not closed,
+            grace_starts_at=state.plan.grace_starts_at,
+            last_day=state.plan.last_day,
+            zone=state.plan.zone,
+            run_state="completed" if closed else "running",
+            extensions=state.extensions,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CasePage:
+    """Some cases, newest first. `cursor` continues after them; None: there are no more."""
+
+    cases: tuple[CaseRecord, ...]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRecord:
+    """A line of a case's timeline."""
+
+    seq: int
+    at: datetime
+    what: str
+    text: str
+    by: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptClaim:
+    """The answer to a reservation. `params` are those stored first: a repeat sends exactly them."""
+
+    state: ClaimState
+    params: dict[str, Any]
+    reserved_at: datetime
+    result: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """A charge attempt."""
+
+    account: str
+    invoice_id: str
+    number: int
+    case_id: str
+    params: dict[str, Any]
+    amount: int
+    currency: str
+    fingerprint: str | None
+    brand: str | None
+    reserved_at: datetime
+    result: dict[str, Any] | None
+    outcome: str | None
+    decline_class: str | None
+    charge_id: str | None
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchClaim:
+    """The answer to a claim of a message. `claimed`: somebody began to send it, and the end is unknown."""
+
+    dispatch_id: str
+    state: DispatchClaimState
+    fate: str | None = None
+    provider_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchRecord:
+    """A message of one step on one channel."""
+
+    id: str
+    case_id: str
+    step: str
+    channel: Channel
+    template: str
+    customer: str
+    claimed_at: datetime
+    fate: str | None
+    provider_id: str | None
+    detail: str
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchEventRecord:
+    """What a provider told about a message later."""
+
+    provider: str
+    event: str
+    at: datetime
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentRecord:
+    """One statement about a channel: who said what, where, and in which words."""
+
+    account: str
+    customer: str
+    channel: Channel
+    state: ConsentState
+    source: str
+    at: datetime
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspensionRecord:
+    """A suspended subscription. `previous` is what Stripe held before it, as first stored."""
+
+    account: str
+    subscription: str
+    state: SuspensionState
+    how: str
+    invoices: tuple[str, ...]
+    previous: dict[str, Any]
+    begun_at: datetime
+    changed_at: datetime
+    first: bool = False  # the invoice that asked began the suspension
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the provider's yes is missing: make the call (again), then tell `completed`."""
+        return self.state in ("reserved", "lifting")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectClaim:
+    """The answer to a claim of an effect that has no table of its own."""
+
+    key: str
+    state: ClaimState
+    params: dict[str, Any]
+    claimed_at: datetime
+    result: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Every effect is held since `at`."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Numbers for metrics. An open case counts under outcome "", an attempt or message without result too."""
+
+    cases: Mapping[tuple[str, str], int]  # stage, outcome
+    attempts: Mapping[tuple[str, str], int]  # decline class, outcome
+    recovered: Mapping[tuple[str, str], int]  # currency, via: minor units
+    messages: Mapping[tuple[str, str], int]  # channel, fate

@@ -1,0 +1,259 @@
+"""The tables. Rows never leave this package: see `ledger.records` for what callers get."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
+from ledger.types import Json, Name, UtcDateTime, Words
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = MetaData(naming_convention=NAMES)
+
+
+class Row(SQLModel):
+    """The base of all tables; it keeps them apart from other users of SQLModel in the process."""
+
+    metadata: ClassVar[MetaData] = metadata
+
+
+def table(row: type[Row]) -> Table:
+    """The table behind a class of rows, for statements that touch no object."""
+    return metadata.tables[str(row.__tablename__)]
+
+
+def _open_only(column: str) -> dict[str, Any]:
+    where = text(f"{column} IS NULL")
+    return {"unique": True, "sqlite_where": where, "postgresql_where": where}
+
+
+class CaseRow(Row, table=True):
+    """A case: one episode of dunning for one invoice."""
+
+    __tablename__ = "cases"
+    __table_args__ = (
+        UniqueConstraint("account", "invoice_id", "episode"),
+        Index("uq_cases_one_open", "account", "invoice_id", **_open_only("closed_at")),
+        Index("ix_cases_customer", "account", "customer"),
+        Index("ix_cases_subscription", "account", "subscription"),
+        Index("ix_cases_opened_at", "opened_at", "id"),
+        Index("ix_cases_next_at", "next_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    account: str
+    invoice_id: str
+    episode: int
+    workflow_id: str
+    run_id: str
+    runs: int = 1  # how many workflow runs have driven the case
+    customer: str
+    subscription: str | None = None
+    currency: str
+    amount: int = Field(sa_type=BigInteger)
+    amount_remaining: int = Field(sa_type=BigInteger)
+    policy_name: str
+    policy_version: str
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+    stage: Stage = Field(sa_column=Column(Name(Stage), nullable=False))
+    waiting_on: WaitingOn | None = Field(default=None, sa_column=Column(Name(WaitingOn)))
+    outcome: Outcome | None = Field(default=None, sa_column=Column(Name(Outcome)))
+    recovered_via: RecoveredVia | None = Field(default=None, sa_column=Column(Name(RecoveredVia)))
+    closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    closed_reason: str = Field(default="", sa_type=Words)
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    next_what: str = Field(default="", sa_type=Words)
+    decline_code: str | None = None
+    decline_class: str | None = None
+    needs_human: bool = False
+    halted: bool = False
+    grace_starts_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_day: date | None = None
+    zone: str | None = None
+    run_state: str = "running"
+    seq: int = 0  # where the newest accepted `remember` began
+    remembered_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class EntryRow(Row, table=True):
+    """A line of a case's timeline: what happened, when, by whom, and why."""
+
+    __tablename__ = "entries"
+
+    case_id: str = Field(primary_key=True, foreign_key="cases.id")
+    seq: int = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    what: str = Field(sa_type=Words)
+    text: str = Field(sa_type=Words)
+    by: str = Field(sa_type=Words)
+    data: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+
+
+class AttemptRow(Row, table=True):
+    """A charge that the engine asked for: reserved before the provider is called, completed after."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        Index("ix_attempts_fingerprint", "account", "fingerprint", "reserved_at"),
+        Index("ix_attempts_case_id", "case_id"),
+    )
+
+    account: str = Field(primary_key=True)
+    invoice_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    case_id: str = Field(foreign_key="cases.id")
+    params: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    fingerprint: str | None = None
+    brand: str | None = None
+    reserved_at: datetime = Field(sa_type=UtcDateTime)
+    result: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    outcome: str | None = None
+    decline_class: str | None = None
+    charge_id: str | None = None
+    completed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class DispatchRow(Row, table=True):
+    """A message of one step on one channel: claimed before the provider is called."""
+
+    __tablename__ = "dispatches"
+    __table_args__ = (
+        UniqueConstraint("case_id", "step", "channel"),
+        Index("ix_dispatches_customer", "customer", "claimed_at"),
+        Index("ix_dispatches_provider_id", "provider_id"),
+    )
+
+    id: str = Field(primary_key=True)
+    case_id: str = Field(foreign_key="cases.id")
+    step: str
+    channel: Channel = Field(sa_column=Column(Name(Channel), nullable=False))
+    template: str
+    customer: str
+    claimed_at: datetime = Field(sa_type=UtcDateTime)
+    fate: str | None = None
+    provider_id: str | None = None
+    detail: str = Field(default="", sa_type=Words)
+    completed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class DispatchEventRow(Row, table=True):
+    """What a provider told about a message later (delivered, bounced, …)."""
+
+    __tablename__ = "dispatch_events"
+    __table_args__ = (UniqueConstraint("dispatch_id", "provider", "event", "at"),)
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, primary_key=True, autoincrement=True))
+    dispatch_id: str = Field(foreign_key="dispatches.id")
+    provider: str
+    event: str
+    at: datetime = Field(sa_type=UtcDateTime)
+    detail: str = Field(default="", sa_type=Words)
+
+
+class ConsentRow(Row, table=True):
+    """One statement about a channel. Nothing is overwritten: the newest counts."""
+
+    __tablename__ = "consents"
+    __table_args__ = (UniqueConstraint("account", "customer", "channel", "at", "state", "source"),)
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, primary_key=True, autoincrement=True))
+    account: str
+    customer: str
+    channel: Channel = Field(sa_column=Column(Name(Channel), nullable=False))
+    state: str
+    source: str
+    at: datetime = Field(sa_type=UtcDateTime)
+    by: str = Field(sa_type=Words)
+    text: str = Field(default="", sa_type=Words)
+
+
+class ExtensionRow(Row, table=True):
+    """More time that was granted in a case, in the order of granting."""
+
+    __tablename__ = "extensions"
+
+    case_id: str = Field(primary_key=True, foreign_key="cases.id")
+    index: int = Field(primary_key=True)
+    days: int
+    at: datetime = Field(sa_type=UtcDateTime)
+    by: str = Field(sa_type=Words)
+    reason: str = Field(default="", sa_type=Words)
+    by_customer: bool = False
+
+
+class PromiseRow(Row, table=True):
+    """A day on which a customer promised to pay, in the order of promising."""
+
+    __tablename__ = "promises"
+
+    case_id: str = Field(primary_key=True, foreign_key="cases.id")
+    index: int = Field(primary_key=True)
+    promised_on: date
+    at: datetime = Field(sa_type=UtcDateTime)
+    by: str = Field(sa_type=Words)
+    state: str = "open"  # open, kept, broken
+
+
+class SuspensionRow(Row, table=True):
+    """A suspended subscription: the invoices that caused it and what to put back."""
+
+    __tablename__ = "suspensions"
+
+    account: str = Field(primary_key=True)
+    subscription: str = Field(primary_key=True)
+    state: str  # reserved, active, lifting, lifted
+    how: str
+    begun_by: str  # the invoice that came first
+    invoices: list[str] = Field(sa_column=Column(Json, nullable=False))
+    previous: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    begun_at: datetime = Field(sa_type=UtcDateTime)
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class EffectRow(Row, table=True):
+    """An effect that has no table of its own, claimed by a key that names it."""
+
+    __tablename__ = "effects"
+
+    key: str = Field(primary_key=True)
+    params: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    claimed_at: datetime = Field(sa_type=UtcDateTime)
+    result: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    completed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SwitchRow(Row, table=True):
+    """A time during which a switch was thrown, such as the halt of all effects. At most one is in force."""
+
+    __tablename__ = "switches"
+    __table_args__ = (Index("uq_switches_one_in_force", "name", **_open_only("lifted_at")),)
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, primary_key=True, autoincrement=True))
+    name: str
+    by: str = Field(sa_type=Words)
+    reason: str = Field(default="", sa_type=Words)
+    at: datetime = Field(sa_type=UtcDateTime)
+    lifted_by: str | None = Field(default=None, sa_type=Words)
+    lifted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,0 +1,84 @@
+"""What can go wrong on the way in, as errors that a program can tell apart and a person can act on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DunningError(Exception):
+    """The base of every error of the ways in. The text is one sentence: what, to what, what to do.
+
+    `code` is stable and meant for programs, `param` names the field at fault, if one is.
+    """
+
+    code: ClassVar[str] = "error"
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class CaseNotFound(DunningError):
+    """There is no case of this invoice."""
+
+    code = "case_not_found"
+    http_status = 404
+
+
+class CaseClosed(DunningError):
+    """The case has ended: nothing can be changed any more."""
+
+    code = "case_closed"
+    http_status = 409
+
+
+class LeverRefused(DunningError):
+    """The case said no, and the text says why."""
+
+    code = "lever_refused"
+    http_status = 409
+
+    @property
+    def reason(self) -> str:
+        """The sentence with which the case refused."""
+        return self.message
+
+
+class InvalidInput(DunningError):
+    """An argument cannot be used; `param` names it."""
+
+    code = "invalid_input"
+    http_status = 422
+
+
+class EngineUnavailable(DunningError):
+    """Temporal, a worker or the ledger did not answer in time."""
+
+    code = "engine_unavailable"
+    http_status = 503
+
+
+class Unauthorized(DunningError):
+    """No usable API key came with the request."""
+
+    code = "unauthorized"
+    http_status = 401
+
+
+class Forbidden(DunningError):
+    """The API key, or the place the request came from, does not allow this."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class SettingsError(DunningError):
+    """The configuration cannot be used. `problems` holds one sentence for each thing to mend."""
+
+    code = "invalid_settings"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

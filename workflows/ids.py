@@ -1,0 +1,15 @@
+"""Workflow ids, each made by one function, with its inverse."""
+
+from __future__ import annotations
+
+_INVOICE = "invoice-dunning/"
+
+
+def invoice_dunning_id(invoice_id: str) -> str:
+    """The id of the workflow that duns an invoice. Stripe's invoice ids are unique over all accounts."""
+    return f"{_INVOICE}{invoice_id}"
+
+
+def invoice_of(workflow_id: str) -> str | None:
+    """The invoice of an `invoice-dunning/…` workflow id, or None for any other id."""
+    return workflow_id.removeprefix(_INVOICE) if workflow_id.startswith(_INVOICE) else None

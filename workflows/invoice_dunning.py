@@ -1,0 +1,179 @@
+"""InvoiceDunning: a failed invoice, from its first failure to recovered, suspended or written off."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from dunning.case import BillingEvent, CaseState, EffectFailed, Entry, Event
+    from dunning.decision import Decision, OpenOrder, Order, Question, Start, Step
+    from dunning.forecast import Expected, forecast
+    from dunning.policy import Policy
+    from dunning.start import parse_hint, parse_start
+    from dunning.values import Outcome, RecoveredVia, Value
+    from dunning.view import Status, details, status
+    from workflows import options, search_attributes
+    from workflows.levers import Levers
+
+
+class Closed(Value):
+    """How a case ended: the result of the workflow."""
+
+    outcome: Outcome
+    reason: str
+    recovered_via: RecoveredVia | None = None
+
+
+@workflow.defn(name="InvoiceDunning")
+class InvoiceDunning(Levers):
+    """Decide, wait or act, until the case is closed. Every rule is in `dunning`; here is only the order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state: CaseState | None = None
+        self._policy: Policy | None = None
+        self._decision = Decision(reason="opening")
+        self._entries: list[Entry] = []
+        self._facets: dict[str, Any] = {}
+
+    @workflow.run
+    async def run(self, *args: Any) -> Closed:
+        """Input: one JSON object; {"invoice_id": "in_…"} is enough."""
+        try:
+            start = parse_start(args)
+        except ValueError as error:
+            raise ApplicationError(str(error), type="InvalidInput", non_retryable=True) from error
+        opened = await self._open(start)
+        if opened.state is None or opened.policy is None:
+            return await self._not_a_case(opened.refused)
+        self._state, self._policy = opened.state, opened.policy
+        while True:
+            decision = await self._decide(self._state, self._policy)
+            if decision.action is not None:
+                self._inbox.append(await self._act(decision, self._state, self._policy))
+            elif decision.until is not None:
+                await self._wait(decision, decision.until)
+            elif not self._inbox:
+                break
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        assert self._state.outcome is not None
+        return Closed(
+            outcome=self._state.outcome,
+            recovered_via=self._state.recovered_via,
+            reason=self._state.closed_reason,
+        )
+
+    async def _decide(self, state: CaseState, policy: Policy) -> Decision:
+        """The recorded step: fold the inbox, decide, remember. Nothing else reads a rule."""
+        inbox, self._inbox = tuple(self._inbox), []
+        step: Step = await workflow.execute_local_activity_method(
+            options.RecordActivities.decide,
+            Question(
+                state=state,
+                inbox=inbox,
+                policy=policy,
+                now=workflow.now(),
+                seq=len(self._entries),
+                facets=self._facets,
+            ),
+            **options.DECIDE,
+        )
+        self._state, self._decision = step.state, step.decision
+        self._entries.extend(step.entries)
+        for answer in step.answers:
+            self._answers[answer.ticket] = answer
+        if step.facets is not None:
+            self._facets = step.facets
+            workflow.upsert_search_attributes(search_attributes.updates(step.facets))
+        workflow.set_current_details(details(step.state, step.decision, policy, self._entries))
+        return step.decision
+
+    async def _wait(self, decision: Decision, until: datetime) -> None:
+        """Until the moment has come, or until something happens."""
+        try:
+            await workflow.wait_condition(
+                lambda: bool(self._inbox),
+                timeout=until - workflow.now(),
+                timeout_summary=decision.reason[:200],
+            )
+        except TimeoutError:
+            pass  # the moment has come: decide again, then act
+
+    async def _act(self, decision: Decision, state: CaseState, policy: Policy) -> Event:
+        """One effect. What the world does not answer becomes an event too: no case ends because of it."""
+        assert decision.action is not None
+        effect = options.effect_of(decision.action)
+        order = Order(
+            ref=state.ref,
+            action=decision.action,
+            policy=policy.name,
+            shadow=policy.shadow,
+            not_after=decision.not_after,
+        )
+        try:
+            event: Event = await workflow.execute_activity_method(
+                effect.activity, order, summary=decision.reason[:200], **effect.options()
+            )
+            return event
+        except ActivityError as error:
+            return EffectFailed(effect=decision.action.key, at=workflow.now(), error=_cause(error))
+
+    async def _open(self, start: Start) -> options.Opened:
+        info = workflow.info()
+        order = OpenOrder(start=start, workflow_id=info.workflow_id, run_id=info.run_id)
+        while True:
+            try:
+                opened: options.Opened = await workflow.execute_activity_method(
+                    options.OPEN.activity,
+                    order,
+                    summary=f"open the case of {start.invoice_id}",
+                    **options.OPEN.options(),
+                )
+                return opened
+            except ActivityError as error:
+                if isinstance(error.cause, ApplicationError) and error.cause.type == "InvalidInput":
+                    raise error.cause from error
+                workflow.set_current_details(f"## Not opened yet\n\n{_cause(error)}\n\nTrying again.")
+                await workflow.sleep(
+                    options.PATIENCE.between_openings, summary=f"open again: {_cause(error)}"[:200]
+                )
+
+    async def _not_a_case(self, reason: str) -> Closed:
+        facets = {"DunningStage": "closed", "DunningOutcome": str(Outcome.NOT_APPLICABLE)}
+        workflow.upsert_search_attributes(search_attributes.updates(facets))
+        workflow.set_current_details(f"## Closed: not applicable\n\n{reason}")
+        self._refuse_waiting(f"there is no case: {reason}")
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return Closed(outcome=Outcome.NOT_APPLICABLE, reason=reason)
+
+    @workflow.signal(description="Something changed at Stripe: read the invoice again. Sent by the webhook receiver.")
+    def billing_event(self, *args: Any) -> None:
+        hint: BillingEvent = parse_hint(args, workflow.now())
+        self._inbox.append(hint)
+
+    @workflow.query(description="Where the case stands, what is next and when.")
+    def status(self, *args: Any) -> Status | None:
+        if self._state is None or self._policy is None:
+            return None
+        return status(self._state, self._decision, self._policy)
+
+    @workflow.query(description="What happened, when, by whom and why.")
+    def timeline(self, *args: Any) -> list[Entry]:
+        return self._entries
+
+    @workflow.query(description="What will happen, and when, if nothing changes.")
+    def forecast(self, *args: Any) -> list[Expected]:
+        if self._state is None or self._policy is None:
+            return []
+        return forecast(self._state, self._policy, workflow.now())
+
+
+def _cause(error: ActivityError) -> str:
+    """One line that names what did not answer."""
+    cause = error.cause or error
+    text = getattr(cause, "message", "") or str(cause)
+    return text.splitlines()[0][:300] if text else type(cause).__name__
