@@ -12,13 +12,15 @@ from typing import Any
 
 import stripe
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from dunning.case import CaseRef
-from dunning.decision import Order
+from dunning.decision import Order, Send
+from dunning.messages.context import Business, Line
 from dunning.policy import Policy, PolicyError, parse_policy
+from dunning.values import Channel
 from ledger import Ledger
 
 BUSINESS_FILE = "business.yaml"
@@ -92,17 +94,13 @@ def _shipped_policy(name: str, folder: str) -> Policy:
 # --- the business -------------------------------------------------------------------------------------
 
 
-class BusinessProfile(BaseModel):
-    """Who writes to the customers: `business.yaml` in the folder of policies."""
+class BusinessProfile(Business):
+    """Who writes to the customers: `business.yaml` in the folder of policies. Unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1)
-    sender_email: str = Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
-    sender_name: str = ""
-    reply_to: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
-    postal_address: str = Field(min_length=1)  # commercial e-mail names one: CAN-SPAM Act, 15 USC 7704(a)(5)
-    support_contact: str = Field(min_length=1)
+    postal_address: str  # commercial e-mail must name one (CAN-SPAM Act, 15 USC 7704(a)(5))
+    support_contact: Line
 
 
 #: For the sandbox, where nothing reaches anybody.
@@ -153,6 +151,16 @@ def retry_delay(seconds: float | None, *, at_least: float = 2.0) -> timedelta:
     seed = f"{info.workflow_run_id}/{info.activity_id}/{info.attempt}"
     wait = max(seconds or 0.0, at_least)
     return timedelta(seconds=wait * (1 + random.Random(seed).random() / 2))
+
+
+def wrong_channel(order: Order, channel: Channel) -> None:
+    """Raises ApplicationError, not retried, unless the order is a message for this channel."""
+    if not isinstance(order.action, Send) or order.action.channel is not channel:
+        raise ApplicationError(
+            f"the order {order.action.key} is none for {channel}: schedule the activity that fits it",
+            type="WrongActivity",
+            non_retryable=True,
+        )
 
 
 def invalid_input(sentence: str) -> ApplicationError:

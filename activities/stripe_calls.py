@@ -125,10 +125,11 @@ def guarded(call: str, expected: tuple[type[stripe.StripeError], ...] = ()) -> I
     except expected:
         raise
     except stripe.StripeError as error:
-        raise _explained(error, call) from None  # its text may quote what was sent
+        raise explained(error, call) from None  # its text may quote what was sent
 
 
-def _explained(error: stripe.StripeError, call: str) -> ApplicationError:
+def explained(error: stripe.StripeError, call: str) -> ApplicationError:
+    """The error as an operator needs it: which call, what Stripe answered, what to do."""
     request = f", request {error.request_id}" if error.request_id else ""
     code = f" {error.code}" if error.code else ""
     told = f"Stripe answered {error.http_status}{code} to {call}{request}"

@@ -28,6 +28,7 @@ class Card(Wire):
     country: str | None = None
     exp_month: int | None = None
     exp_year: int | None = None
+    last4: str | None = None
 
 
 class PaymentMethod(Wire):

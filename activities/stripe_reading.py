@@ -129,7 +129,7 @@ def charged_method(charge: StripeCharge) -> Method | None:
 
 
 def _with_card(identifier: str, kind: str, card: Card | None) -> Method:
-    known = card.model_dump() if card else {}
+    known = card.model_dump(exclude={"last4"}) if card else {}
     return Method(id=identifier, type=kind, **known)
 
 

@@ -21,6 +21,11 @@ def local_date(at: datetime, zone: str) -> date:
     return at.astimezone(_zone(zone)).date()
 
 
+def local_time(at: datetime, zone: str) -> time:
+    """The wall-clock time of a moment in a zone."""
+    return at.astimezone(_zone(zone)).time()
+
+
 def local_moment(day: date, hour: time, zone: str) -> datetime:
     """A wall-clock time of a day in a zone, in UTC. A time that a clock change skips counts from before it."""
     return datetime.combine(day, hour, tzinfo=_zone(zone)).astimezone(UTC)

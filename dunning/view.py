@@ -8,6 +8,7 @@ from typing import Any
 from dunning.case import CaseState, Entry
 from dunning.decision import Decision
 from dunning.grace import grace_ends_at
+from dunning.money import Money, format_money
 from dunning.policy import Policy
 from dunning.values import RETRYABLE, DeclineClass, Outcome, RecoveredVia, Stage, Value, WaitingOn
 
@@ -101,7 +102,7 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
 
     Lists, not tables: the UI shows tables without borders.
     """
-    money = f"{state.invoice.amount_remaining} {state.invoice.currency.upper()} (minor units)"
+    money = format_money(Money(amount=state.invoice.amount_remaining, currency=state.invoice.currency), "en")
     lines = [f"## {_headline(state)}", "", f"- **Money at stake:** {money}"]
     if decision.until is not None:
         lines.append(f"- **Next:** {decision.until:%a %d %b %Y %H:%M} UTC, {decision.reason}")

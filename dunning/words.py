@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dunning.calendar import closing, decent, end_of_day
+from dunning.calendar import closing, decent, local_moment, local_time
 from dunning.case import CaseState
 from dunning.decision import Send
 from dunning.messages import NAMES_LAST_DAY
@@ -113,7 +113,7 @@ def _in_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
         else:
             assert message.before_end is not None
             # A reminder belongs to the date it names: when the date moves, it is due again for the new one.
-            at = end_of_day(plan.last_day, plan.zone) - message.before_end
+            at = local_moment(plan.last_day, local_time(plan.anchor, plan.zone), plan.zone) - message.before_end
             step = f"{message.step}:{plan.last_day.isoformat()}"
         for channel in message.channels:
             yield Word(_decent(at, channel, state, policy), step, message.template, channel, order)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, Select, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -106,26 +106,31 @@ async def changed(session: AsyncSession, statement: Executable, rows: Sequence[d
     return cast(CursorResult[Any], result).rowcount
 
 
-async def insert_once(session: AsyncSession, row: type[Row], values: dict[str, Any]) -> bool:
+async def insert_once(session: AsyncSession, row: Row) -> bool:
     """Insert unless a unique key is taken; True if we got it. This is how everything is claimed.
 
     A concurrent insert of the same key is waited for, so afterwards the winner's row can be read.
     """
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    return await changed(session, dialect.insert(table(row)).values(values).on_conflict_do_nothing()) == 1
+    insert = _dialect(session).insert(table(type(row))).values(_values(row))
+    return await changed(session, insert.on_conflict_do_nothing()) == 1
 
 
-async def put(session: AsyncSession, row: type[Row], rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, or overwrite those of the same primary key. All rows have the same columns."""
+async def put(session: AsyncSession, rows: Sequence[Row]) -> None:
+    """Insert rows of one table, or overwrite those of the same primary key."""
     if not rows:
         return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(table(row))
-    keys = [column.name for column in table(row).primary_key]
-    news = {name: insert.excluded[name] for name in rows[0] if name not in keys}
-    await changed(session, insert.on_conflict_do_update(index_elements=keys, set_=news), rows)
+    target = table(type(rows[0]))
+    insert = _dialect(session).insert(target)
+    news = {c.name: insert.excluded[c.name] for c in target.columns if not c.primary_key}
+    keys = [c.name for c in target.primary_key]
+    upsert = insert.on_conflict_do_update(index_elements=keys, set_=news)
+    await changed(session, upsert, [_values(row) for row in rows])
 
 
-async def the_row[R: Row](session: AsyncSession, query: Select[tuple[R]]) -> R:
-    """The one row of a query that must have one."""
-    return (await session.execute(query)).scalar_one()
+def _values(row: Row) -> dict[str, Any]:
+    columns = table(type(row)).columns
+    return {c.name: getattr(row, c.name) for c in columns if c.autoincrement is not True}
+
+
+def _dialect(session: AsyncSession) -> Any:
+    return postgresql if session.get_bind().dialect.name == "postgresql" else sqlite

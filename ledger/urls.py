@@ -19,8 +19,9 @@ def parse_url(url: str, *, asynchronous: bool) -> URL:
         given = make_url(url.strip())
     except (ArgumentError, ValueError) as error:
         raise LedgerUrlError(f"DATABASE_URL is not a database URL: {_FORMS}") from error
-    backend = given.drivername.partition("+")[0].replace("postgres", "postgresql", 1)
-    backend = "postgresql" if backend.startswith("postgresql") else backend
+    backend = given.drivername.partition("+")[0]
+    if backend == "postgres":  # the older name, which hosters still hand out
+        backend = "postgresql"
     if backend not in _DRIVERS:
         raise LedgerUrlError(f"DATABASE_URL names {given.drivername}, which the ledger does not speak: {_FORMS}")
     if backend == "sqlite" and (given.database or ":memory:") == ":memory:":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
 import json
 import socket
 import sys
@@ -18,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from sandbox.control import Control
+from sandbox.control import Control, stripe_module
 from sandbox.faults import ClosableProtocol, Faults, Gate
 from sandbox.sendgrid import SendGrid
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN, Twilio
@@ -35,8 +33,8 @@ def create_app(
 ) -> Starlette:
     """The stand-ins of Stripe (`/v1`), SendGrid (`/v3`), Twilio (`/2010-04-01`) and `/_control`."""
     faults = Faults()
-    sendgrid, twilio = SendGrid(world), Twilio(world, twilio_account_sid, twilio_auth_token)
-    sendgrid.events_url, twilio.inbound_url = sendgrid_events_url, twilio_inbound_url
+    sendgrid = SendGrid(world, sendgrid_events_url)
+    twilio = Twilio(world, twilio_account_sid, twilio_auth_token, twilio_inbound_url)
     control = Control(world, faults, sendgrid, twilio)
 
     @asynccontextmanager
@@ -55,12 +53,8 @@ def create_app(
 
 
 def _stripe_routes(world: World) -> list[BaseRoute]:
-    spec = importlib.util.find_spec("sandbox.stripe")
-    if spec is None or spec.origin is None:
-        return []
-    stripe = importlib.import_module("sandbox.stripe")
-    routes: list[BaseRoute] = stripe.routes(world, lambda: world.public_url)
-    return routes
+    stripe = stripe_module()
+    return [] if stripe is None else list(stripe.routes(world, lambda: world.public_url))
 
 
 class _Server(uvicorn.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import re
 import uuid
 from collections.abc import Awaitable, Callable
@@ -146,11 +147,17 @@ async def _read(request: Request, kind: type[Body]) -> Body:
     return kind.model_validate_json(await request.body() or b"{}")
 
 
+def stripe_module() -> ModuleType | None:
+    """The Stripe stand-in, or None where it is not installed."""
+    spec = importlib.util.find_spec("sandbox.stripe")
+    return importlib.import_module("sandbox.stripe") if spec is not None and spec.origin else None
+
+
 def _stripe() -> ModuleType:
-    try:
-        return importlib.import_module("sandbox.stripe")
-    except ModuleNotFoundError as error:
-        raise Refused(501, f"the Stripe stand-in is not installed: {error}") from error
+    module = stripe_module()
+    if module is None:
+        raise Refused(501, "the Stripe stand-in is not installed")
+    return module
 
 
 class Control:
@@ -379,7 +386,8 @@ class Control:
         await self._clear_faults(request)
         self._sendgrid.reset()
         self._twilio.reset()
-        self._world.journal.clear()
-        self._world.messages.clear()
-        self._world.deliveries.forget()
+        self._world.reset()
+        stripe = stripe_module()
+        if stripe is not None:
+            stripe.reset(self._world)
         return {"now": self._world.now().isoformat()}

@@ -157,7 +157,7 @@ class ControlClient:
         await self._call("PUT", "targets", targets)
 
     async def reset(self) -> None:
-        """Forget faults, journal, messages, fates and settled deliveries; Stripe's books and clock stay."""
+        """A clean slate: books, journal, messages, webhooks, faults and fates are gone; the clock stays."""
         await self._call("POST", "reset")
 
     # Faults

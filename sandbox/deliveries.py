@@ -28,6 +28,8 @@ Sign = Callable[[bytes], dict[str, str]]
 """Makes the headers of one attempt from its body; called afresh each time, for signatures carry a time."""
 
 State = Literal["queued", "waiting", "scheduled", "delivered", "undelivered", "dropped"]
+RECORDS_KEPT = 50_000
+"""Beyond this many records, those of delivered webhooks are forgotten."""
 REORDER_PATIENCE = 2.0
 """Real seconds that a reordered delivery waits for another one to overtake it."""
 
@@ -150,11 +152,16 @@ class Deliveries:
             delivery.fault = fault.kind
             self._apply(fault, delivery)
 
-    def forget(self) -> None:
-        """Drop the records of settled deliveries."""
+    def abandon(self) -> None:
+        """Give up what is on its way and forget every record. Call it in the event loop that delivers."""
         with self._lock:
-            settled = ("delivered", "undelivered", "dropped")
-            self.records = [d for d in self.records if d.state not in settled]
+            for task in self._tasks:
+                task.cancel()
+            self._lanes.clear()
+            self._backlog.clear()
+            self.records = []
+            self._pending = 0
+        self._changed.set()
 
     def find(
         self, *, service: str | None = None, state: str | None = None, event: str | None = None
@@ -186,6 +193,8 @@ class Deliveries:
 
     def _record(self, service: str, url: str, event_id: str, body: bytes, sign: Sign) -> Delivery:
         delivery = Delivery(next(self._numbers), service, url, event_id, body, sign, self._now())
+        if len(self.records) >= RECORDS_KEPT:
+            self.records = [known for known in self.records if known.state != "delivered"]
         self.records.append(delivery)
         return delivery
 

@@ -67,10 +67,11 @@ SUPPRESSED = {
 class SendGrid:
     """Mails accepted, addresses suppressed, and the events that tell about them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, events_url: str | None = None) -> None:
         self._world = world
+        self._configured_url = events_url
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self.events_url: str | None = None
+        self.events_url = events_url
         self.fates: dict[str, list[str]] = {}
         self.suppressed: dict[str, str] = {}
 
@@ -87,7 +88,8 @@ class SendGrid:
         return [Route("/v3/mail/send", self._send, methods=["POST"])]
 
     def reset(self) -> None:
-        """Forget suppressions and the fates set for addresses."""
+        """Forget suppressions and the fates set for addresses; events go where they went at first."""
+        self.events_url = self._configured_url
         self.fates.clear()
         self.suppressed.clear()
 

@@ -60,12 +60,17 @@ class Twilio:
     """Messages accepted, numbers opted out, and the callbacks that tell about them."""
 
     def __init__(
-        self, world: World, account_sid: str = ACCOUNT_SID, auth_token: str = AUTH_TOKEN
+        self,
+        world: World,
+        account_sid: str = ACCOUNT_SID,
+        auth_token: str = AUTH_TOKEN,
+        inbound_url: str | None = None,
     ) -> None:
         self._world = world
+        self._configured = (account_sid, auth_token, inbound_url)
         self.account_sid = account_sid
         self.tokens = {account_sid: auth_token}
-        self.inbound_url: str | None = None
+        self.inbound_url = inbound_url
         self.fates: dict[str, Fate] = {}
         self.opted_out: set[str] = set()
         self._heard_from: dict[str, datetime] = {}
@@ -80,7 +85,9 @@ class Twilio:
         ]
 
     def reset(self) -> None:
-        """Forget opt-outs, conversations and the fates set for numbers."""
+        """Forget opt-outs, conversations and fates of numbers; account and target are those of the start."""
+        self.account_sid, token, self.inbound_url = self._configured
+        self.tokens = {self.account_sid: token}
         self.fates.clear()
         self.opted_out.clear()
         self._heard_from.clear()

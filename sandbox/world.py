@@ -128,6 +128,14 @@ class World:
         """Wait until all deliveries are settled; raises TimeoutError after `timeout` real seconds."""
         await self.deliveries.drain(timeout)
 
+    def reset(self) -> None:
+        """Forget journal, messages, deliveries and what waits for the clock; the clock itself stays."""
+        with self._lock:
+            self._agenda.clear()
+        self.journal.clear()
+        self.messages.clear()
+        self.deliveries.abandon()
+
     def arrived(self, service: str, method: str, path: str, query: dict[str, Any], body: Any) -> Arrival:
         """Enter a request into the journal."""
         arrival = Arrival(next(self._numbers), self.now(), service, method, path, query, body)

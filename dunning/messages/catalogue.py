@@ -74,11 +74,13 @@ class Catalogue:
     words: Words
 
     def render(self, source: str, variables: dict[str, Any]) -> str:
-        """One string of the catalogue, runs of spaces drawn together. Raises TemplatesError for a mistake in it."""
+        """One string of the catalogue, runs of spaces made one. Raises TemplatesError for its mistakes."""
         try:
             text = compiled(source).render(variables)
         except TemplateError as error:
-            raise TemplatesError(f"templates/{self.locale}/messages.yaml: {error} (in {source[:60]!r})") from error
+            raise TemplatesError(
+                f"templates/{self.locale}/messages.yaml: {error} (in {source[:60]!r})"
+            ) from error
         return re.sub(r" *\n *", "\n", re.sub(r"[ \t]+", " ", text)).strip(" \n")
 
 
@@ -132,7 +134,10 @@ def _strong(value: str) -> str:
 
 
 def _marked(text: str) -> Markup:
-    return Markup(str(escape(text)).replace(_OPEN, "<strong>").replace(_CLOSE, "</strong>"))  # noqa: S704
+    html = str(escape(text))
+    for mark, tag in ((_OPEN, "<strong>"), (_CLOSE, "</strong>"), ("\n", "<br>")):
+        html = html.replace(mark, tag)
+    return Markup(html)
 
 
 def _capitalise(text: str) -> str:

@@ -47,7 +47,9 @@ def render(template: str, channel: Channel, context: MessageContext) -> Rendered
         return _email(catalogue, message, variables(catalogue, context))
     if channel is Channel.SMS:
         return _sms(catalogue, message, variables(catalogue, context, for_sms=True))
-    raise RenderError(f"message {template!r} has no text for {channel}: WhatsApp takes approved templates only")
+    raise RenderError(
+        f"message {template!r} has no text for {channel}: WhatsApp takes approved templates only"
+    )
 
 
 def _email(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
@@ -84,7 +86,7 @@ def _first(
 
 
 def variables(catalogue: Catalogue, context: MessageContext, *, for_sms: bool = False) -> dict[str, Any]:
-    """All that the strings of a catalogue may name: the facts as text, then phrases and the reason's words."""
+    """All that the strings of a catalogue may name: facts as text, then phrases and the reason's words."""
     facts = _facts(catalogue, context, for_sms=for_sms)
     for name, source in catalogue.words.phrases.items():
         facts[name] = catalogue.render(source, facts)
@@ -123,7 +125,7 @@ def _reason(context: MessageContext) -> str:
 
 
 def _format_locale(catalogue: Catalogue, wanted: str) -> Locale:
-    """The customer's own region when the words are in their language: 24 December in en-GB. Else the words'."""
+    """The customer's region if the words are in their language (24 December in en-GB), else the words'."""
     locale = parse_locale(wanted)
     return locale if locale.language == catalogue.words.language else parse_locale(catalogue.locale)
 

@@ -16,11 +16,11 @@ _EXTENDED = frozenset("\f^{}\\[~]|€")  # two septets each, which no segment bo
 
 _LOOKS_LIKE = str.maketrans(
     {
-        **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f", " "),
+        **dict.fromkeys((0x00A0, *range(0x2000, 0x200B), 0x202F, 0x205F), " "),
         **dict.fromkeys("‘’‚‛′´`", "'"),
         **dict.fromkeys("“”„‟″«»", '"'),
         **dict.fromkeys("‐‑‒–—―−", "-"),
-        **dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\u2066\u2067\u2068\u2069\u00ad\ufeff"),
+        **dict.fromkeys((0x00AD, *range(0x200B, 0x2010), 0x2060, *range(0x2066, 0x206A), 0xFEFF)),
         "…": "...",
         "•": "-",
     }

@@ -1,11 +1,12 @@
 """Test cards and what the bank will answer: Stripe's own test cards, and chosen sequences of outcomes.
 
-Sources: docs.stripe.com/testing for `cards.json`; docs.stripe.com/declines/codes and docs.stripe.com/declines/card
-for the messages, advice and network codes in `declines.json`.
+Sources: docs.stripe.com/testing for `cards.json`; docs.stripe.com/declines/codes and
+docs.stripe.com/declines/card for the messages, advice and network codes in `declines.json`.
 
-The sandbox's own extension: a payment method with `metadata["outcomes"]` answers its charge attempts in that order,
-the last entry repeating. An entry is a decline code, a block reason of `declines.json`, `succeeded`,
-`authentication_required` or `processing`, optionally followed by `/advice_code/network_decline_code/network_advice_code`.
+The sandbox's own extension: a payment method with `metadata["outcomes"]` answers its charge attempts in that
+order, the last entry repeating. An entry is a decline code, a block reason of `declines.json`, `succeeded`,
+`authentication_required` or `processing`, optionally followed by
+`/advice_code/network_decline_code/network_advice_code`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _TABLE = _load("declines.json")
 DECLINES: dict[str, Obj] = _TABLE["declines"]
 BLOCKS: dict[str, Obj] = _TABLE["blocks"]
 HARD: frozenset[str] = frozenset(_TABLE["hard"])
-"""After these Stripe's own retries charge nothing until there is a new payment method (Smart Retries guide)."""
+"""After these Stripe's own retries charge nothing before there is a new method (Smart Retries guide)."""
 _CARDS: list[Obj] = _load("cards.json")
 _BY_NUMBER: dict[str, Obj] = {card["number"]: card for card in _CARDS}
 _BY_NAME: dict[str, Obj] = {card["name"]: card for card in _CARDS if card["name"]}
@@ -59,6 +60,13 @@ class Outcome:
         return str(DECLINES[self.code]["error_code"]) if self.kind == "declined" else "card_declined"
 
 
+_PLAIN: dict[str, Outcome] = {
+    "succeeded": Outcome("succeeded", "succeeded"),
+    "authentication_required": Outcome("authentication_required", "authentication_required"),
+    "processing": Outcome("processing", "processing"),
+}
+
+
 def read_outcome(entry: str, brand: str, param: str = "metadata[outcomes]") -> Outcome:
     """Read one entry of a sequence. Raises StripeError 400 for a code that Stripe does not have."""
     code, *given = [part.strip() for part in entry.strip().split("/")]
@@ -69,8 +77,8 @@ def read_outcome(entry: str, brand: str, param: str = "metadata[outcomes]") -> O
     advice, decline, network_advice = [*given, "", "", ""][:3]
     if advice and advice not in _ADVICE:
         raise parameter_invalid(param, f"Invalid advice '{advice}': must be one of {', '.join(_ADVICE)}")
-    if code in ("succeeded", "authentication_required", "processing"):
-        return Outcome(code, code)
+    if code in _PLAIN:
+        return _PLAIN[code]
     if code in BLOCKS:
         return Outcome("blocked", code, advice or BLOCKS[code]["advice_code"])
     if code not in DECLINES:
@@ -82,7 +90,9 @@ def read_outcome(entry: str, brand: str, param: str = "metadata[outcomes]") -> O
     return decline_of(code, brand, advice, decline, network_advice)
 
 
-def decline_of(code: str, brand: str, advice: str = "", decline: str = "", network_advice: str = "") -> Outcome:
+def decline_of(
+    code: str, brand: str, advice: str = "", decline: str = "", network_advice: str = ""
+) -> Outcome:
     """An issuer decline; what is not given comes from the table. Advice codes are Mastercard's."""
     row = DECLINES[code]
     usual = row["network_advice_code"] if brand == "mastercard" else None

@@ -18,8 +18,7 @@ PRICE_DATA = "currency unit_amount product product_data recurring tax_behavior"
 
 def create_product(call: Call) -> Obj:
     """A new product."""
-    product = new_product(call.account, call.params, call.origin)
-    return product
+    return new_product(call.account, call.params, call.origin)
 
 
 def new_product(account: Account, params: Params, origin: Origin) -> Obj:

@@ -1,4 +1,4 @@
-"""One attempt to charge a card: the bank's answer, the Charge, the PaymentIntent and what the caller hears."""
+"""One attempt to charge a card: the bank's answer, the Charge, the PaymentIntent, the refusal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sandbox.stripe.errors import StripeError, card_error
 from sandbox.stripe.store import Account, Obj, Origin, new_id
 
 REQUIRES_ACTION = (
-    "This payment requires additional user action before it can be completed successfully. Payment can be completed "
-    "using the PaymentIntent associated with the invoice. For more details see: "
+    "This payment requires additional user action before it can be completed successfully. Payment can be "
+    "completed using the PaymentIntent associated with the invoice. For more details see: "
     "https://stripe.com/docs/billing/subscriptions/overview#requires-action"
 )
 _AUTHENTICATE = Outcome("declined", "authentication_required")
@@ -91,7 +91,7 @@ def attempt(
     """Try once to charge `method` for `intent`, and write everything down.
 
     `outcome` overrides what the card would answer. `off_session_refusal`: a card that wants authentication is
-    declined for want of it, as for a plain off-session PaymentIntent; an invoice's waits for the customer instead.
+    declined for want of it, as for a plain off-session PaymentIntent; an invoice's waits for the customer.
     """
     answer = outcome or next_outcome(account, method)
     if answer.kind == "authentication_required" and off_session_refusal:
@@ -105,7 +105,7 @@ def attempt(
     else:
         charge = account.add(_charge(account, intent, method, answer))
         intent["latest_charge"] = charge["id"]
-        _conclude(account, intent, charge, method, answer, origin)
+        _conclude(account, intent, charge, answer, origin)
     account.attempts.append(
         {
             "time": account.now,
@@ -136,9 +136,8 @@ def _wait_for_customer(account: Account, intent: Obj, origin: Origin) -> None:
     account.emit("payment_intent.requires_action", intent, origin)
 
 
-def _conclude(
-    account: Account, intent: Obj, charge: Obj, method: Obj, answer: Outcome, origin: Origin
-) -> None:
+def _conclude(account: Account, intent: Obj, charge: Obj, answer: Outcome, origin: Origin) -> None:
+    method = account.get("payment_method", charge["payment_method"])
     if answer.kind == "processing":
         intent["status"] = "processing"
         account.emit("charge.pending", charge, origin)
@@ -159,10 +158,9 @@ def _conclude(
 def settle(account: Account, intent: Obj, answer: Outcome, origin: Origin) -> None:
     """The bank's late word on a payment that was `processing`."""
     charge = account.get("charge", intent["latest_charge"])
-    method = account.get("payment_method", charge["payment_method"])
     verdict = _verdict(answer)
     charge |= verdict | {"outcome": _charge_outcome(answer)}
-    _conclude(account, intent, charge, method, answer, origin)
+    _conclude(account, intent, charge, answer, origin)
 
 
 def last_error(charge: Obj, method: Obj, answer: Outcome) -> Obj:

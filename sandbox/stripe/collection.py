@@ -33,7 +33,7 @@ def default_intent(account: Account, invoice: Obj) -> Obj:
 
 
 def check_payable(account: Account, invoice: Obj) -> None:
-    """Raise StripeError 400 unless the invoice is open or uncollectible and no payment of it is in process."""
+    """Raise StripeError 400 unless the invoice is open or uncollectible and no payment is in process."""
     if invoice["status"] == "paid":
         raise invalid_request("Invoice is already paid", code="invoice_not_editable")
     if invoice["status"] not in ("open", "uncollectible"):
@@ -78,7 +78,7 @@ def _count(account: Account, invoice: Obj, origin: Origin) -> None:
 
 
 def next_attempt(account: Account, invoice: Obj) -> int | None:
-    """When Stripe will try by itself: only as a control call scheduled it, and while `auto_advance` lets it."""
+    """When Stripe will try by itself: only as a control call scheduled, and while `auto_advance` is on."""
     if not invoice["auto_advance"] or invoice["status"] != "open":
         return None
     upcoming = [due for due in account.retry_schedule.get(invoice["id"], []) if due > account.now]
@@ -107,8 +107,10 @@ def retry_automatically(account: Account, invoice: Obj) -> None:
     """
     method = method_to_charge(account, invoice)
     last = next((row for row in reversed(account.attempts) if row["invoice"] == invoice["id"]), None)
-    hopeless = last is not None and method is not None and (
-        last["code"] in HARD and last["payment_method"] == method["id"]
+    hopeless = (
+        last is not None
+        and method is not None
+        and (last["code"] in HARD and last["payment_method"] == method["id"])
     )
     if method is None or hopeless:
         fail_without_method(account, invoice, STRIPE)
@@ -186,9 +188,7 @@ def void(account: Account, invoice: Obj, origin: Origin) -> None:
     settle_standing(account, invoice, origin)
 
 
-def mark_uncollectible(
-    account: Account, invoice: Obj, origin: Origin, reason: str = "user_forgiven"
-) -> None:
+def mark_uncollectible(account: Account, invoice: Obj, origin: Origin, reason: str = "user_forgiven") -> None:
     """Write the invoice off; it may still be paid. Raises StripeError 400 unless it is open."""
     if invoice["status"] != "open":
         raise _wrong_state(invoice, "mark as uncollectible", "open")

@@ -11,7 +11,9 @@ from sandbox.stripe.store import Account, Obj, new_id
 from sandbox.stripe.wire import PAGE, created_within, matching, page
 
 _TEXTS = ("description", "email", "name", "phone")
-_FIELDS = "address description email name phone metadata preferred_locales shipping invoice_settings tax_exempt"
+_FIELDS = (
+    "address description email name phone metadata preferred_locales shipping invoice_settings tax_exempt"
+)
 
 
 def create(call: Call) -> Obj:

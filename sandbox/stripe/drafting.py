@@ -7,7 +7,7 @@ from sandbox.stripe.errors import invalid_request
 from sandbox.stripe.store import Account, Obj, Origin, list_object, new_id
 
 FINALIZES_AFTER = 3600
-"""Seconds that a draft with `auto_advance` waits (docs.stripe.com/invoicing/integration/workflow-transitions)."""
+"""Seconds a draft with `auto_advance` waits (docs.stripe.com/invoicing/integration/workflow-transitions)."""
 
 
 def new_invoice(
@@ -254,4 +254,3 @@ def _default_payment(account: Account, invoice: Obj) -> None:
             "status_transitions": {"canceled_at": None, "paid_at": None},
         }
     )
-

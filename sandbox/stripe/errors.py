@@ -9,7 +9,7 @@ class StripeError(Exception):
     """A refusal. `body` becomes the `error` object of the response.
 
     `stored` says whether an idempotency key remembers it: Stripe remembers every result of an execution that
-    began, and forgets requests whose parameters failed validation (Stripe API reference, "Idempotent requests").
+    began, and forgets requests whose parameters failed validation (API reference, "Idempotent requests").
     """
 
     def __init__(self, status: int, body: dict[str, Any], *, stored: bool = True) -> None:
@@ -75,7 +75,10 @@ def unauthenticated(key: str | None) -> StripeError:
             "using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')."
         )
     else:
-        message = f"Invalid API Key provided: {key[:8]}***. The sandbox takes any key that starts with sk_test_ or rk_."
+        message = (
+            f"Invalid API Key provided: {key[:8]}***. "
+            "The sandbox takes any key that starts with sk_test_ or rk_."
+        )
     return StripeError(401, {"message": message, "type": "invalid_request_error"}, stored=False)
 
 

@@ -62,7 +62,7 @@ def _listeners(account: Account, kind: str) -> list[tuple[Account, Obj]]:
 def signer(secret: str) -> Callable[[bytes], dict[str, str]]:
     """Makes `Stripe-Signature` headers: HMAC-SHA256 of `{t}.{body}` with the endpoint's whole secret.
 
-    `t` is the wall clock, not the sandbox clock: receivers compare it with their own (docs.stripe.com/webhooks).
+    `t` is the wall clock, not the sandbox clock: receivers compare it with theirs (docs.stripe.com/webhooks).
     """
 
     def sign(body: bytes) -> dict[str, str]:
@@ -95,7 +95,7 @@ def list_events(call: Call) -> Obj:
 
 
 def create_endpoint(call: Call) -> Obj:
-    """A new webhook endpoint. `secret` is the sandbox's own parameter: a known secret instead of a random one."""
+    """A new webhook endpoint. `secret` is the sandbox's own parameter: a known secret, not a random one."""
     params = call.params
     events = params.texts("enabled_events")
     if not events:

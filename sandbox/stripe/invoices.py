@@ -1,24 +1,22 @@
-"""The invoice endpoints, with invoice items and invoice payments."""
+"""The invoice endpoints."""
 
 from __future__ import annotations
 
 from sandbox.stripe import collection
-from sandbox.stripe.catalog import PRICE_DATA, new_price
 from sandbox.stripe.charging import needs_action, refused
-from sandbox.stripe.drafting import add_line, new_invoice, open_invoice, sum_up
+from sandbox.stripe.drafting import new_invoice, open_invoice
 from sandbox.stripe.errors import invalid_request, parameter_invalid, parameter_missing
 from sandbox.stripe.forms import Params
 from sandbox.stripe.http import Call, Endpoint
+from sandbox.stripe.invoice_items import bill, pending_items
 from sandbox.stripe.ownership import living, own_method
-from sandbox.stripe.store import Account, Obj, new_id, subscription_of
+from sandbox.stripe.store import Account, Obj, subscription_of
 from sandbox.stripe.wire import PAGE, created_within, matching, page
 
-_EDITABLE = "auto_advance default_payment_method description footer metadata payment_settings statement_descriptor"
-_DRAFT_ONLY = "collection_method days_until_due due_date number"
-_ITEM = (
-    "amount currency customer description invoice metadata period price pricing price_data quantity subscription "
-    "discountable"
+_EDITABLE = (
+    "auto_advance default_payment_method description footer metadata payment_settings statement_descriptor"
 )
+_DRAFT_ONLY = "collection_method days_until_due due_date number"
 _METHODS = ("charge_automatically", "send_invoice")
 
 
@@ -33,7 +31,7 @@ def create(call: Call) -> Obj:
     days, due = params.integer("days_until_due"), params.integer("due_date")
     if method == "send_invoice" and days is None and due is None:
         raise parameter_missing("days_until_due")
-    pending = _pending(account, customer) if behavior == "include" else []
+    pending = pending_items(account, customer) if behavior == "include" else []
     currency = params.text("currency") or (pending[0]["currency"] if pending else "usd")
     changes = _changes(account, customer, params)
     invoice = new_invoice(
@@ -51,17 +49,9 @@ def create(call: Call) -> Obj:
         invoice["due_date"] = due
         account.books.wake(due)
     for item in reversed(pending):
-        _bill(account, item, invoice)
+        bill(account, item, invoice)
     account.emit("invoice.created", invoice, call.origin)
     return invoice
-
-
-def _pending(account: Account, customer: Obj) -> list[Obj]:
-    return [
-        row
-        for row in account.rows("invoiceitem")
-        if row["customer"] == customer["id"] and row["invoice"] is None
-    ]
 
 
 def _changes(account: Account, customer: Obj, params: Params) -> Obj:
@@ -93,7 +83,7 @@ def update(call: Call) -> Obj:
     locked = [name for name in _DRAFT_ONLY.split() if params.has(name)]
     if invoice["status"] != "draft" and locked:
         raise invalid_request(
-            f"Finalized invoices can't be updated in this way: {', '.join(locked)} can change on drafts only.",
+            f"Finalized invoices can't be updated in this way: {', '.join(locked)} can change on drafts.",
             code="invoice_not_editable",
             param=locked[0],
         )
@@ -137,7 +127,7 @@ def finalize(call: Call) -> Obj:
 
 
 def pay(call: Call) -> Obj:
-    """Charge now, or mark as paid outside of Stripe. A draft is finalised first, as Stripe's CLI relies on."""
+    """Charge now, or mark as paid outside of Stripe. A draft is finalised first (Stripe's CLI needs it)."""
     account, params, invoice = call.account, call.params, call.target("invoice")
     params.boolean("off_session", True)
     if params.has("source") or params.has("mandate") or params.boolean("forgive"):
@@ -156,8 +146,8 @@ def pay(call: Call) -> Obj:
         )
     if method is None and not out_of_band and invoice["amount_due"] > 0:
         raise invalid_request(
-            "There is no payment method for this invoice: set the invoice's, the subscription's or the customer's "
-            "default payment method, or pass payment_method.",
+            "There is no payment method for this invoice: set the default payment method of the invoice, the "
+            "subscription or the customer, or pass payment_method.",
             code="resource_missing",
             param="payment_method",
         )
@@ -196,7 +186,9 @@ def send(call: Call) -> Obj:
     """Send a `send_invoice` invoice; a draft is finalised first. The mail itself is not simulated."""
     account, invoice = call.account, call.target("invoice")
     if invoice["collection_method"] != "send_invoice":
-        raise invalid_request("You can only manually send an invoice if its collection method is send_invoice.")
+        raise invalid_request(
+            "You can only manually send an invoice if its collection method is send_invoice."
+        )
     if invoice["status"] == "draft":
         open_invoice(account, invoice, call.origin)
     account.emit("invoice.sent", invoice, call.origin)
@@ -231,137 +223,12 @@ def list_lines(call: Call) -> Obj:
     return page(call.target("invoice")["lines"]["data"], call.params, call.path)
 
 
-def create_item(call: Call) -> Obj:
-    """An amount to bill with the named draft, or with the customer's next one."""
-    account, params = call.account, call.params
-    customer = living(account, params.required("customer"))
-    price = _item_price(call)
-    quantity = params.integer("quantity") or 1
-    amount = params.integer("amount")
-    if amount is None and price is None:
-        raise parameter_missing("amount")
-    currency = price["currency"] if price is not None else (params.text("currency") or "usd").lower()
-    draft = _draft(account, customer, params.text("invoice"), currency)
-    period = params.child("period", "start end")
-    start = None if period is None else period.integer("start")
-    end = None if period is None else period.integer("end")
-    item: Obj = {
-        "id": new_id("ii"),
-        "object": "invoiceitem",
-        "amount": amount if price is None else price["unit_amount"] * quantity,
-        "currency": currency,
-        "customer": customer["id"],
-        "date": call.now,
-        "description": params.text("description"),
-        "discountable": params.boolean("discountable", True),
-        "discounts": [],
-        "invoice": None,
-        "livemode": False,
-        "metadata": params.metadata(),
-        "parent": None,
-        "period": {"start": start or call.now, "end": end or call.now},
-        "pricing": None if price is None else {"price_details": {"price": price["id"], "product": price["product"]}}
-        | {"type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"]},
-        "proration": False,
-        "quantity": quantity,
-        "tax_rates": [],
-        "test_clock": None,
-    }
-    account.add(item)
-    if draft is not None:
-        _bill(account, item, draft)
-    account.emit("invoiceitem.created", item, call.origin)
-    return item
-
-
-def _item_price(call: Call) -> Obj | None:
-    params, account = call.params, call.account
-    pricing = params.child("pricing", "price")
-    wanted = params.text("price") if pricing is None else pricing.required("price")
-    if wanted is not None:
-        return account.get("price", wanted, "price")
-    data = params.child("price_data", PRICE_DATA)
-    return None if data is None else new_price(account, data, call.origin)
-
-
-def _draft(account: Account, customer: Obj, wanted: str | None, currency: str) -> Obj | None:
-    if wanted is None:
-        return None
-    draft = account.get("invoice", wanted, "invoice")
-    if draft["status"] != "draft":
-        raise invalid_request(
-            "The invoice is no longer a draft: items can be added to drafts only.",
-            code="invoice_not_editable",
-            param="invoice",
-        )
-    if draft["customer"] != customer["id"] or draft["currency"] != currency:
-        raise parameter_invalid("invoice", "The invoice belongs to another customer or has another currency.")
-    return draft
-
-
-def _bill(account: Account, item: Obj, invoice: Obj) -> None:
-    details = {"invoice_item": item["id"], "proration": False, "proration_details": None, "subscription": None}
-    pricing = item["pricing"]
-    add_line(
-        invoice,
-        amount=item["amount"],
-        description=item["description"],
-        period=(item["period"]["start"], item["period"]["end"]),
-        parent={
-            "invoice_item_details": details,
-            "subscription_item_details": None,
-            "type": "invoice_item_details",
-        },
-        price=None if pricing is None else account.get("price", pricing["price_details"]["price"]),
-        quantity=item["quantity"],
-        metadata=dict(item["metadata"]),
-    )
-    item["invoice"] = invoice["id"]
-
-
-def delete_item(call: Call) -> Obj:
-    """Delete an item that no finalised invoice bills."""
-    account, item = call.account, call.target("invoiceitem")
-    if item["invoice"] is not None:
-        invoice = account.get("invoice", item["invoice"])
-        if invoice["status"] != "draft":
-            raise invalid_request("The item is on a finalized invoice.", code="invoice_not_editable")
-        lines = invoice["lines"]["data"]
-        lines[:] = [
-            line
-            for line in lines
-            if (line["parent"]["invoice_item_details"] or {}).get("invoice_item") != item["id"]
-        ]
-        sum_up(invoice)
-    account.remove(item)
-    account.emit("invoiceitem.deleted", item, call.origin)
-    return {"id": item["id"], "object": "invoiceitem", "deleted": True}
-
-
-def list_items(call: Call) -> Obj:
-    """Invoice items by customer, invoice, and whether they are still pending."""
-    rows = matching(call.account.rows("invoiceitem"), call.params, "customer", "invoice")
-    if call.params.boolean("pending"):
-        rows = [row for row in rows if row["invoice"] is None]
-    return page(rows, call.params, call.path)
-
-
-def list_payments(call: Call) -> Obj:
-    """Invoice payments of an invoice, or those that a PaymentIntent pays."""
-    params = call.params
-    rows = matching(call.account.rows("invoice_payment"), params, "invoice", "status")
-    payment = params.child("payment", "type payment_intent payment_record")
-    if payment is not None:
-        kind = payment.required("type")
-        wanted = payment.text(kind)
-        rows = [row for row in rows if wanted is None or row["payment"].get(kind) == wanted]
-    return page(created_within(rows, params), params, call.path)
-
-
 _CREATE = f"{_EDITABLE} {_DRAFT_ONLY} customer currency pending_invoice_items_behavior subscription"
 ENDPOINTS = [
     Endpoint("POST", "/v1/invoices", create, _CREATE),
-    Endpoint("GET", "/v1/invoices", list_invoices, f"{PAGE} customer status subscription created collection_method"),
+    Endpoint(
+        "GET", "/v1/invoices", list_invoices, f"{PAGE} customer status subscription created collection_method"
+    ),
     Endpoint("GET", "/v1/invoices/{id}", lambda call: call.target("invoice")),
     Endpoint("POST", "/v1/invoices/{id}", update, f"{_EDITABLE} {_DRAFT_ONLY}"),
     Endpoint("DELETE", "/v1/invoices/{id}", delete),
@@ -377,10 +244,4 @@ ENDPOINTS = [
     Endpoint("POST", "/v1/invoices/{id}/void", void),
     Endpoint("POST", "/v1/invoices/{id}/mark_uncollectible", mark_uncollectible),
     Endpoint("POST", "/v1/invoices/{id}/send", send),
-    Endpoint("POST", "/v1/invoiceitems", create_item, _ITEM),
-    Endpoint("GET", "/v1/invoiceitems", list_items, f"{PAGE} customer invoice pending created"),
-    Endpoint("GET", "/v1/invoiceitems/{id}", lambda call: call.target("invoiceitem")),
-    Endpoint("DELETE", "/v1/invoiceitems/{id}", delete_item),
-    Endpoint("GET", "/v1/invoice_payments", list_payments, f"{PAGE} invoice payment status created"),
-    Endpoint("GET", "/v1/invoice_payments/{id}", lambda call: call.target("invoice_payment")),
 ]

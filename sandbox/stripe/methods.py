@@ -1,4 +1,4 @@
-"""Payment methods: made from Stripe's test cards, attached, changed by the merchant or by the card network."""
+"""Payment methods: made from Stripe's test cards, attached, changed by merchant or card network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from sandbox.stripe.cards import (
     fingerprint,
     read_outcomes,
 )
-from sandbox.stripe.errors import card_error, invalid_request, parameter_invalid, parameter_missing, resource_missing
+from sandbox.stripe.errors import (
+    card_error,
+    invalid_request,
+    parameter_invalid,
+    parameter_missing,
+    resource_missing,
+)
 from sandbox.stripe.forms import Params
 from sandbox.stripe.http import Call, Endpoint
 from sandbox.stripe.ownership import living
@@ -131,7 +137,7 @@ def attach(call: Call) -> Obj:
 
 
 def attach_to(account: Account, method: Obj, customer: Obj, origin: Origin) -> None:
-    """Attach a payment method to a customer and say so in an event. Raises StripeError 402 if the card refuses."""
+    """Attach a payment method to a customer and say so. Raises StripeError 402 if the card refuses."""
     if method["customer"] is not None:
         raise invalid_request("The payment method you provided has already been attached to a customer.")
     refuse_decline_card(account, method)
@@ -196,12 +202,14 @@ def update(call: Call) -> Obj:
 
 
 def update_by_network(
-    account: Account, method: Obj, exp_month: int, exp_year: int, last4: str | None, outcomes: str | None
+    account: Account, method: Obj, exp_month: int, exp_year: int, *, last4: str | None, outcomes: str | None
 ) -> None:
     """What the card networks' updater does: new expiry, maybe a new number; same payment method."""
     last_day = calendar.monthrange(exp_year, _month(exp_month))[1]
     if (exp_year, exp_month, last_day) < account.books.world.now().timetuple()[:3]:
-        raise parameter_invalid("exp_year", f"{exp_month}/{exp_year} is over: an update brings a later expiry.")
+        raise parameter_invalid(
+            "exp_year", f"{exp_month}/{exp_year} is over: an update brings a later expiry."
+        )
     if outcomes is not None:
         _set_metadata(account, method, {**method["metadata"], "outcomes": outcomes})
     with account.changing(method, "payment_method.automatically_updated", STRIPE):

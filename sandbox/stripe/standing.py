@@ -28,10 +28,13 @@ def settle_standing(account: Account, invoice: Obj, origin: Origin) -> None:
     subscription = subscription_for(account, invoice)
     if subscription is None or subscription["status"] in FINISHED:
         return
+    before = subscription["status"]
     with account.changing(subscription, "customer.subscription.updated", origin):
         subscription["status"] = _status(account, subscription, invoice)
         if subscription["status"] == "active":
             subscription["status_details"] = None
+    if before == "paused" and subscription["status"] == "active":
+        account.emit("customer.subscription.resumed", subscription, origin)
     if subscription["status"] == "active":
         _remember_method(account, subscription, invoice, origin)
 

@@ -40,7 +40,7 @@ STRIPE = Origin(initiator="stripe")
 
 
 def new_id(prefix: str, size: int = 24) -> str:
-    """A fresh id such as `in_…`; random, because ledgers outlive a sandbox and must never meet an id twice."""
+    """A fresh id such as `in_…`; random, as ledgers outlive a sandbox and must never meet an id twice."""
     return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(size))}"
 
 

@@ -14,7 +14,7 @@ PAGE = "limit starting_after ending_before"
 
 
 def includable(account: Account, obj: Obj, name: str) -> Any:
-    """The value of a field that Stripe returns only on request ("includable"); KeyError when there is none."""
+    """The value of a field that Stripe returns only on request ("includable"). KeyError if there is none."""
     kind = obj.get("object")
     if kind == "invoice" and name == "payments":
         return list_object(f"/v1/invoice_payments?invoice={obj['id']}", account.payments_of(obj))

@@ -16,26 +16,35 @@ from sandbox.deliveries import Backoff
 from sandbox.world import World
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sandbox_world() -> Iterator[World]:
-    """A sandbox of the test's own, served from a thread so that blocking SDKs can talk to it."""
+    """A sandbox served from a thread, so that blocking SDKs can talk to it."""
     with serving_in_thread(World(backoff=Backoff(first=0.01, longest=0.02, tries=4))) as world:
         yield world
 
 
 @pytest_asyncio.fixture
 async def sandbox(sandbox_world: World) -> AsyncIterator[ControlClient]:
-    """The control client of a running sandbox; its URL is `sandbox.url`."""
+    """The control client of a running, empty sandbox; its URL is `sandbox.url`."""
     async with ControlClient(sandbox_world.public_url) as client:
+        await client.reset()
         yield client
+        await client.reset()
 
 
-@pytest_asyncio.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+@pytest_asyncio.fixture(scope="session")
+async def receiver_server() -> AsyncIterator[Receiver]:
     """A webhook endpoint on a free port."""
     endpoint = Receiver()
     app = Starlette(routes=[Route("/{path:path}", endpoint.take, methods=["POST"])])
     async with serving(World(), app) as url:
         endpoint.url = url
         yield endpoint
-        endpoint.gate.set()
+
+
+@pytest.fixture
+def receiver(receiver_server: Receiver) -> Iterator[Receiver]:
+    """A webhook endpoint that has got nothing yet."""
+    receiver_server.forget()
+    yield receiver_server
+    receiver_server.forget()

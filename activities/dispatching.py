@@ -1,0 +1,212 @@
+"""One message per case, step and channel: the protocol that e-mail and SMS share.
+
+The message is claimed in the ledger before the provider is called. A claim that is found means that an earlier
+try may have sent it: the outcome is then unknown for good, and it is never sent again, because neither provider
+could tell the repeat from a new message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from temporalio.exceptions import ApplicationError
+
+from activities.context import Deps, business_time, log, retry_delay, too_late
+from activities.reader import InvoiceReader
+from activities.sending import Accepted, Refused, SendResult, Unknown
+from activities.stripe_calls import StripeCalls
+from activities.stripe_objects import PaymentMethod, StripeInvoice
+from dunning.case import Fate, MessageSent
+from dunning.decision import Order, Send
+from dunning.facts import Invoice
+from dunning.messages.context import MessageContext, Rendered
+from dunning.messages.render import render
+from dunning.money import Money
+
+#: The one step that still speaks to a debtor after the engine itself gave the invoice up.
+AFTER_WRITE_OFF = "written_off"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What is handed to a provider. It holds personal data and never leaves the activity."""
+
+    order: Order
+    dispatch_id: str
+    told: StripeInvoice
+    words: Rendered
+
+
+Hand = Callable[[Parcel], Awaitable[SendResult]]
+Address = Callable[[StripeInvoice], str | None]
+
+
+@dataclass(frozen=True)
+class Try:
+    """One try of the activity: the order, its message and the moment it started."""
+
+    order: Order
+    send: Send
+    at: datetime
+
+    def ended(self, fate: Fate, detail: str = "", invoice: Invoice | None = None) -> MessageSent:
+        """What became of the message."""
+        return MessageSent(
+            step=self.send.step,
+            channel=self.send.channel,
+            at=self.at,
+            fate=fate,
+            named_day=self.send.last_day if self.send.names_last_day else None,
+            detail=detail,
+            invoice=invoice,
+        )
+
+
+class Dispatching:
+    """Sends messages of one channel. `address` finds where to, `hand` gives them to the provider."""
+
+    def __init__(self, deps: Deps, address: Address, hand: Hand) -> None:
+        self._ledger = deps.ledger
+        self._business = deps.business
+        self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
+        self._address = address
+        self._hand = hand
+
+    async def send(self, order: Order) -> MessageSent:
+        """Send the message of the order once, or tell what became of it before, or why it does not go out."""
+        if not isinstance(order.action, Send):
+            raise TypeError(f"a sender was given {order.action.kind}: schedule the activity that fits the action")
+        this = Try(order, order.action, business_time())
+        before = await self._before(this)
+        if before is not None:
+            return before
+        if await self._ledger.switches.halted() is not None:
+            return this.ended("held")
+        if too_late(order):
+            return this.ended("too_late")
+        reading = await self._reader.read(order.ref, failure=False)
+        facts, told = reading.facts, reading.told
+        if told is None or (this.send.to_debtor and not _still_owed(facts, this.send)):
+            return this.ended("not_needed", f"the invoice is {facts.status}", facts)
+        if self._address(told) is None or this.send.channel not in facts.channels:
+            return this.ended("unreachable", f"no address or no consent for {this.send.channel}")
+        words = render(this.send.template, this.send.channel, self._context(this.send, told, facts, this.at))
+        return await self._claimed(this, told, facts, words)
+
+    async def _before(self, this: Try) -> MessageSent | None:
+        """What an earlier try of the same message left in the ledger."""
+        rows = await self._ledger.dispatches.of_case(this.order.ref.case_id)
+        wanted = (this.send.step, this.send.channel)
+        row = next((row for row in rows if (row.step, row.channel) == wanted), None)
+        if row is None:
+            return None
+        return await self._found(this, row.id, row.fate)
+
+    async def _found(self, this: Try, dispatch_id: str, fate: Any) -> MessageSent:
+        if fate is not None:
+            return this.ended(fate)
+        return await self._end(this, dispatch_id, "unknown", detail="an earlier try ended before it had an answer")
+
+    async def _claimed(self, this: Try, told: StripeInvoice, facts: Invoice, words: Rendered) -> MessageSent:
+        claim = await self._ledger.dispatches.claim(
+            case_id=this.order.ref.case_id,
+            step=this.send.step,
+            channel=this.send.channel,
+            template=this.send.template,
+            customer=facts.customer,
+            at=this.at,
+        )
+        if claim.state != "new":
+            return await self._found(this, claim.dispatch_id, claim.fate)
+        if this.order.shadow:
+            return await self._end(this, claim.dispatch_id, "shadow")
+        result = await self._hand(Parcel(this.order, claim.dispatch_id, told, words))
+        match result:
+            case Accepted(provider_id):
+                return await self._end(this, claim.dispatch_id, "accepted", provider_id=provider_id)
+            case Unknown(detail):
+                return await self._end(this, claim.dispatch_id, "unknown", detail=detail)
+            case Refused():
+                return await self._refused(this, claim.dispatch_id, facts, result)
+
+    async def _refused(self, this: Try, dispatch_id: str, facts: Invoice, why: Refused) -> MessageSent:
+        if why.retryable and why.definite:
+            await self._ledger.dispatches.release(dispatch_id)
+            raise ApplicationError(
+                f"{why.detail}: nothing was sent, trying again"
+                + ("; an operator must mend the provider's settings" if why.operator else ""),
+                type="ProviderRefusedKey" if why.operator else "ProviderBusy",
+                next_retry_delay=retry_delay(why.retry_after),
+            )
+        if why.opted_out:
+            await self._ledger.consents.set(
+                this.order.ref.account, facts.customer, this.send.channel, "revoked",
+                source="provider", at=this.at, by="customer", text=why.detail,
+            )  # fmt: skip
+        fate: Fate = "unreachable" if why.opted_out or why.address_bad else "failed"
+        return await self._end(this, dispatch_id, fate, detail=why.detail)
+
+    async def _end(
+        self, this: Try, dispatch_id: str, fate: Fate, *, provider_id: str | None = None, detail: str = ""
+    ) -> MessageSent:
+        await self._ledger.dispatches.complete(
+            dispatch_id, fate, at=this.at, provider_id=provider_id, detail=detail
+        )
+        log(this.order.ref, "message ended", step=this.send.step, channel=this.send.channel.value, fate=fate)
+        return this.ended(fate, detail)
+
+    def _context(self, send: Send, told: StripeInvoice, facts: Invoice, at: datetime) -> MessageContext:
+        card = _card(told)
+        paid = facts.status == "paid"
+        today = at.astimezone(ZoneInfo(facts.zone)).date() if facts.zone else None
+        return MessageContext(
+            business=self._business,
+            amount=Money(amount=told.amount_due if paid else told.amount_remaining, currency=told.currency),
+            pay_url=told.hosted_invoice_url or "",
+            customer_name=(told.who.name if told.who else None) or told.customer_name,
+            product=_product(told),
+            invoice_number=told.number,
+            card_brand=card[0],
+            card_last4=card[1],
+            reason=send.cls,
+            hide_reason=send.hide_reason,
+            next_attempt_on=send.next_attempt_on,
+            last_day=send.last_day,
+            suspended_on=today if send.step == "suspended" else None,
+            paid=paid,
+            subscription_ended=facts.subscription_status == "canceled",
+            locale=next(iter(told.who.preferred_locales or ()), "en") if told.who else "en",
+        )
+
+
+def _still_owed(facts: Invoice, send: Send) -> bool:
+    if facts.status == "uncollectible":  # also by our own doing, and then the customer hears how it ended
+        return send.step == AFTER_WRITE_OFF
+    return facts.status == "open"
+
+
+def _product(told: StripeInvoice) -> str | None:
+    """What the invoice is for: its first line, without the quantity that Stripe writes before it."""
+    line = next((line.description for line in (told.lines.data if told.lines else ()) if line.description), None)
+    if line is None:
+        return None
+    _, times, rest = line.partition(" × ")
+    return " ".join((rest if times else line).split(" (at ")[0].split()) or None
+
+
+def _card(told: StripeInvoice) -> tuple[str | None, str | None]:
+    """Brand and last four digits of the card that Stripe would charge."""
+    subscription, customer = told.subscription, told.who
+    places = (
+        told.default_payment_method,
+        subscription.default_payment_method if subscription else None,
+        customer.invoice_settings.default_payment_method if customer else None,
+    )
+    method = next((place for place in places if place), None)
+    card = method.card if isinstance(method, PaymentMethod) else None
+    return (card.brand, card.last4) if card else (None, None)
+

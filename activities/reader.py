@@ -1,0 +1,85 @@
+"""Reads an invoice at Stripe and reduces it to facts, with the channels that the customer agreed to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from activities.context import business_time
+from activities.stripe_calls import StripeCalls
+from activities.stripe_objects import StripeCharge, StripeInvoice
+from activities.stripe_reading import charge_worth_reading, gone, invoice_facts
+from dunning.case import CaseRef
+from dunning.facts import Invoice
+from dunning.values import Channel
+from ledger import Ledger
+
+#: What a customer's metadata may say for yes to text messages.
+SMS_CONSENT_KEY = "sms_consent"
+SMS_CONSENT_YES = frozenset({"true", "yes", "1"})
+_FROM_METADATA = "stripe customer metadata"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An invoice as Stripe told it (None: Stripe does not know it), and the facts that may leave the activity."""
+
+    told: StripeInvoice | None
+    charge: StripeCharge | None
+    facts: Invoice
+
+
+class InvoiceReader:
+    """Reads invoices; knows from the ledger what the customer agreed to."""
+
+    def __init__(self, stripe: StripeCalls, ledger: Ledger) -> None:
+        self._stripe = stripe
+        self._ledger = ledger
+
+    async def read(self, ref: CaseRef, *, failure: bool = True) -> Reading:
+        """Read the invoice now. Without `failure` an open invoice's last charge is left unread."""
+        at = business_time()
+        told = await self._stripe.invoice(ref)
+        if told is None:
+            return Reading(None, None, gone(ref.invoice_id, at))
+        wanted = charge_worth_reading(told) if failure or told.status == "paid" else None
+        charge = await self._stripe.charge(ref, wanted) if wanted else None
+        return Reading(told, charge, await self.facts(ref, told, charge, at))
+
+    async def facts(
+        self, ref: CaseRef, told: StripeInvoice, charge: StripeCharge | None, at: datetime
+    ) -> Invoice:
+        """The facts of an invoice that Stripe has told."""
+        return invoice_facts(told, charge, await self.channels(ref, told, at), at)
+
+    async def channels(self, ref: CaseRef, told: StripeInvoice, at: datetime) -> tuple[Channel, ...]:
+        """Where the customer can be written to: e-mail unless revoked, SMS only where it was granted."""
+        known = await self._ledger.consents.state(ref.account, told.customer_id) if told.customer_id else {}
+        channels = []
+        if email_address(told) and known.get(Channel.EMAIL) != "revoked":
+            channels.append(Channel.EMAIL)
+        if phone_number(told) and await self._sms_granted(ref, told, known.get(Channel.SMS), at):
+            channels.append(Channel.SMS)
+        return tuple(channels)
+
+    async def _sms_granted(
+        self, ref: CaseRef, told: StripeInvoice, state: str | None, at: datetime
+    ) -> bool:
+        said = told.who.metadata.get(SMS_CONSENT_KEY, "") if told.who else ""
+        if state is None and said.strip().lower() in SMS_CONSENT_YES:
+            await self._ledger.consents.set(
+                ref.account, told.customer_id, Channel.SMS, "granted", source=_FROM_METADATA, at=at, by="customer",
+                text=f"{SMS_CONSENT_KEY}={said.strip()}",
+            )  # fmt: skip
+            return True
+        return state == "granted"
+
+
+def email_address(told: StripeInvoice) -> str | None:
+    """The customer's e-mail address: today's, else the one on the invoice."""
+    return (told.who.email if told.who else None) or told.customer_email
+
+
+def phone_number(told: StripeInvoice) -> str | None:
+    """The customer's phone number: today's, else the one on the invoice."""
+    return (told.who.phone if told.who else None) or told.customer_phone

@@ -1,0 +1,39 @@
+"""The recorded step: decides, and remembers the decision in the ledger."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.interface import RecordActivities
+from dunning.decision import Question, Step
+from dunning.step import answer
+from ledger import Ledger
+from ledger.records import CaseSummary
+
+
+class LedgerRecords(RecordActivities):
+    """Work that touches nothing but the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @activity.defn(name="decide")
+    async def decide(self, question: Question) -> Step:
+        """Fold the inbox into the state, decide, and remember both.
+
+        The step is a pure function of the question and remembering ignores what it knows, so a try that got
+        lost is repeated without harm.
+        """
+        step = answer(question)
+        decision, policy = step.decision, question.policy
+        summary = CaseSummary.of(
+            step.state,
+            at=question.now,
+            waiting_on=decision.waiting_on,
+            next_at=decision.until if decision.action is None else question.now,
+            next_what=decision.reason,
+            policy_name=policy.name,
+            policy_version=policy.version,
+        )
+        await self._ledger.cases.remember(step.state.ref.case_id, question.seq, step.entries, summary)
+        return step

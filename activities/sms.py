@@ -1,0 +1,47 @@
+"""SMS: the activity that sends one, once."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.context import Deps, business_time, wrong_channel
+from activities.dispatching import Dispatching, Parcel
+from activities.interface import SmsActivities
+from activities.reader import phone_number
+from activities.sending import SendResult
+from activities.texter import LONGEST_VALIDITY, Text, Texter
+from dunning.case import MessageSent
+from dunning.decision import Order
+from dunning.values import Channel
+
+
+class ProviderSms(SmsActivities):
+    """Effects at the SMS provider."""
+
+    def __init__(self, deps: Deps, texter: Texter) -> None:
+        self._texter = texter
+        self._dispatching = Dispatching(deps, phone_number, self._hand)
+
+    @activity.defn(name="send_sms")
+    async def send_sms(self, order: Order) -> MessageSent:
+        """Send one SMS, once. Raises ApplicationError `ProviderBusy` when nothing was sent for certain."""
+        wrong_channel(order, Channel.SMS)
+        return await self._dispatching.send(order)
+
+    async def _hand(self, parcel: Parcel) -> SendResult:
+        return await self._texter.send(
+            Text(
+                dispatch_id=parcel.dispatch_id,
+                to=phone_number(parcel.told) or "",
+                body=parcel.words.text,
+                validity=_validity(parcel.order),
+            )
+        )
+
+
+def _validity(order: Order) -> int | None:
+    """How long the text may wait in the provider's queue, in seconds: not into the quiet hours."""
+    if order.not_after is None:
+        return None
+    left = int((order.not_after - business_time()).total_seconds())
+    return min(max(left, 1), LONGEST_VALIDITY)

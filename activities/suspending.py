@@ -1,0 +1,205 @@
+"""Effects on the subscription and the final action: suspend, restore, mark uncollectible, cancel.
+
+Each reads the invoice first; who has paid is not suspended, written off or canceled. All calls may be repeated
+safely, so a row found reserved is simply carried on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Literal
+
+from activities.context import business_time, log, too_late
+from activities.reader import InvoiceReader
+from activities.stripe_calls import StripeCalls
+from activities.stripe_objects import PauseCollection, StripeInvoice, Subscription
+from activities.stripe_reading import moment
+from dunning.case import CaseRef, EffectDone
+from dunning.decision import Order, Suspend
+from dunning.facts import Invoice
+from ledger import Ledger
+from ledger.records import SuspensionRecord
+
+Effect = Literal["suspend", "restore", "mark_uncollectible", "cancel_subscription"]
+
+#: `pause_collection` of a suspended subscription: invoices are voided, no debt grows, undoing it bills nothing.
+PAUSED = "void"
+#: Subscriptions that bill nothing any more (Stripe API reference: Subscription.status).
+ENDED = frozenset({"canceled", "incomplete_expired"})
+
+
+def suspension_key(invoice: Invoice) -> str:
+    """What the ledger's suspension is about: the subscription, or the invoice itself when it has none."""
+    return invoice.subscription or invoice.id
+
+
+class Suspending:
+    """Suspends, restores and ends subscriptions; gives invoices up."""
+
+    def __init__(self, calls: StripeCalls, ledger: Ledger, reader: InvoiceReader) -> None:
+        self._stripe = calls
+        self._ledger = ledger
+        self._reader = reader
+
+    # --- suspend ----------------------------------------------------------------------------------------
+
+    async def suspend(self, order: Order) -> EffectDone:
+        """Suspend the way the order says; Stripe's previous value is kept in the ledger first."""
+        held = await self._held_back(order, "suspend")
+        if held is not None:
+            return held
+        how = order.action.how if isinstance(order.action, Suspend) else "pause_collection"
+        reading = await self._reader.read(order.ref, failure=False)
+        facts, told = reading.facts, reading.told
+        if told is None or facts.status != "open":
+            return _done("suspend", "not_needed", f"the invoice is {facts.status}", facts)
+        subscription = told.subscription
+        if subscription is not None and subscription.status in ENDED:
+            return _done("suspend", "not_needed", f"the subscription is {subscription.status} already", facts)
+        if order.shadow:
+            return _done("suspend", "shadow")
+        return await self._pause(order.ref, facts, subscription, how)
+
+    async def _pause(
+        self,
+        ref: CaseRef,
+        facts: Invoice,
+        subscription: Subscription | None,
+        how: Literal["event_only", "pause_collection"],
+    ) -> EffectDone:
+        at, key = business_time(), suspension_key(facts)
+        pauses = subscription is not None and how == "pause_collection"
+        record = await self._ledger.suspensions.begin(
+            ref.account,
+            key,
+            ref.invoice_id,
+            how="pause_collection" if pauses else "event_only",
+            previous=_kept(subscription) if pauses else {},
+            at=at,
+        )
+        detail = "" if pauses else "recorded only: access is the business's to lock"
+        if record.unconfirmed:
+            if pauses and subscription is not None:
+                await self._stripe.pause_collection(ref, subscription.id, {"behavior": PAUSED}, "suspend")
+            await self._ledger.suspensions.completed(ref.account, key, at=at)
+        elif not record.first:
+            detail = f"suspended already because of {', '.join(i for i in record.invoices if i != ref.invoice_id)}"
+        log(ref, "suspended", how=record.how, subscription=facts.subscription)
+        return _done("suspend", "done", detail)
+
+    # --- restore ----------------------------------------------------------------------------------------
+
+    async def restore(self, order: Order) -> EffectDone:
+        """Put back what Stripe held before the suspension, unless another invoice still causes it."""
+        held = await self._held_back(order, "restore")
+        if held is not None:
+            return held
+        if order.shadow:
+            return _done("restore", "shadow")
+        ref, at = order.ref, business_time()
+        reading = await self._reader.read(ref, failure=False)
+        key = suspension_key(reading.facts)
+        record = await self._ledger.suspensions.lift(ref.account, key, ref.invoice_id, at=at)
+        if record is None:
+            return _done("restore", "not_needed", "the ledger knows no suspension because of this invoice")
+        if record.state != "lifting":
+            return _done("restore", "not_needed", f"still owed: {', '.join(record.invoices)}")
+        detail = await self._unpause(ref, record, reading.told)
+        await self._ledger.suspensions.completed(ref.account, key, at=at)
+        log(ref, "restored", how=record.how, detail=detail)
+        return _done("restore", "done", detail)
+
+    async def _unpause(self, ref: CaseRef, record: SuspensionRecord, told: StripeInvoice | None) -> str:
+        subscription = told.subscription if told is not None else None
+        if record.how != "pause_collection":
+            return ""
+        if subscription is None or subscription.status in ENDED:
+            return "the subscription has ended: there is nothing to restore at Stripe"
+        previous = _put_back(record.previous, business_time())
+        now = _as_sent(subscription.pause_collection)
+        if now == previous:
+            return "Stripe holds the previous value already"
+        if now != {"behavior": PAUSED}:
+            return "somebody changed pause_collection since: left as it is"
+        await self._stripe.pause_collection(ref, subscription.id, previous, "restore")
+        return ""
+
+    # --- the final action -------------------------------------------------------------------------------
+
+    async def mark_uncollectible(self, order: Order) -> EffectDone:
+        """Give the invoice up at Stripe, unless it is settled."""
+
+        async def act(facts: Invoice, _told: StripeInvoice) -> str:
+            if facts.status == "uncollectible":
+                return "the invoice was uncollectible already"
+            await self._stripe.mark_uncollectible(order.ref)
+            return ""
+
+        return await self._finally(order, "mark_uncollectible", act)
+
+    async def cancel_subscription(self, order: Order) -> EffectDone:
+        """Cancel the subscription, unless the invoice is settled."""
+
+        async def act(_facts: Invoice, told: StripeInvoice) -> str:
+            subscription = told.subscription
+            if subscription is None:
+                return "the invoice has no subscription"
+            if subscription.status in ENDED:
+                return f"the subscription was {subscription.status} already"
+            await self._stripe.cancel(order.ref, subscription.id)
+            return ""
+
+        return await self._finally(order, "cancel_subscription", act)
+
+    async def _finally(
+        self, order: Order, effect: Effect, act: Callable[[Invoice, StripeInvoice], Awaitable[str]]
+    ) -> EffectDone:
+        held = await self._held_back(order, effect)
+        if held is not None:
+            return held
+        reading = await self._reader.read(order.ref, failure=False)
+        facts, told = reading.facts, reading.told
+        if told is None or facts.status not in ("open", "uncollectible"):
+            return _done(effect, "not_needed", f"the invoice is {facts.status}", facts)
+        if order.shadow:
+            return _done(effect, "shadow")
+        key = f"{order.ref.case_id}/{effect}"
+        claim = await self._ledger.effects.claim(key, {"effect": effect}, business_time())
+        if claim.state == "done" and claim.result is not None:
+            return EffectDone.model_validate(claim.result)
+        detail = await act(facts, told)
+        done = _done(effect, "not_needed" if detail else "done", detail)
+        await self._ledger.effects.complete(key, done.model_dump(mode="json"), business_time())
+        log(order.ref, "final action", effect=effect, result=done.result, detail=detail)
+        return done
+
+    async def _held_back(self, order: Order, effect: Effect) -> EffectDone | None:
+        if await self._ledger.switches.halted() is not None:
+            return _done(effect, "held")
+        return _done(effect, "too_late") if too_late(order) else None
+
+
+def _done(
+    effect: Effect,
+    result: Literal["done", "not_needed", "shadow", "held", "too_late"],
+    detail: str = "",
+    invoice: Invoice | None = None,
+) -> EffectDone:
+    return EffectDone(effect=effect, at=business_time(), result=result, detail=detail, invoice=invoice)
+
+
+def _as_sent(value: PauseCollection | None) -> dict[str, Any] | None:
+    """A `pause_collection` as a request writes it: Stripe shows a missing date as null and takes none."""
+    return value.model_dump(exclude_none=True) if value is not None else None
+
+
+def _kept(subscription: Subscription | None) -> dict[str, Any]:
+    return {"pause_collection": _as_sent(subscription.pause_collection if subscription else None)}
+
+
+def _put_back(previous: dict[str, Any], now: datetime) -> dict[str, Any] | None:
+    """What to set: the previous value exactly; nothing when it would have ended by itself meanwhile."""
+    value: dict[str, Any] | None = previous.get("pause_collection")
+    ends = value.get("resumes_at") if value else None
+    return None if ends is not None and moment(ends) <= now else value

@@ -1,0 +1,306 @@
+"""Cases: who holds one, where it stands, and everything that was said about it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from dunning.case import Entry
+from dunning.values import Stage
+from ledger.database import Database, changed, insert_once, put
+from ledger.errors import LedgerError, NotInLedger
+from ledger.records import CaseClaim, CasePage, CaseRecord, CaseSummary, EntryRecord, from_row
+from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow
+
+
+class Cases:
+    """The cases of the ledger. At most one is open per account and invoice."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(
+        self,
+        *,
+        account: str,
+        invoice_id: str,
+        workflow_id: str,
+        run_id: str,
+        customer: str,
+        subscription: str | None,
+        currency: str,
+        amount: int,
+        policy_name: str,
+        policy_version: str,
+        at: datetime,
+    ) -> CaseClaim:
+        """Take the invoice's open case, or open its next episode; `amount` in minor units.
+
+        The same workflow gets the same case again: also in a new run, after the old one was terminated.
+        Another workflow gets nothing: `held_by` names the holder. A run that closed its case never opens
+        another one, so a straggling repeat of its first step cannot leave an orphan behind.
+        """
+        opening = CaseRow(
+            id="",
+            account=account,
+            invoice_id=invoice_id,
+            episode=0,
+            workflow_id=workflow_id,
+            run_id=run_id,
+            customer=customer,
+            subscription=subscription,
+            currency=currency,
+            amount=amount,
+            amount_remaining=amount,
+            policy_name=policy_name,
+            policy_version=policy_version,
+            opened_at=at,
+            stage=Stage.RECOVERING,
+            remembered_at=at,
+        )
+        async with self._database.write() as session:
+            held_by = None
+            row = await _latest(session, account, invoice_id, lock=True)
+            while not _goes_on(row, run_id):
+                await _open(session, opening, 1 if row is None else row.episode + 1)
+                row = await _latest(session, account, invoice_id, lock=True)  # ours, or that of who was faster
+            assert row is not None
+            if row.workflow_id != workflow_id:
+                held_by = row.workflow_id
+            elif row.run_id != run_id:
+                await _take_over(session, row, run_id, at)
+            return CaseClaim(
+                case=from_row(CaseRecord, row),
+                fresh=held_by is None and row.runs == 1,
+                next_number=await _next_number(session, account, invoice_id),
+                next_seq=await _next_seq(session, row.id),
+                held_by=held_by,
+            )
+
+    async def remember(
+        self, case_id: str, seq0: int, entries: Sequence[Entry], summary: CaseSummary
+    ) -> bool:
+        """Write what one step of a case said and where the case now stands, in one transaction.
+
+        The entries are numbered from `seq0` on. A step may be carried out again when a worker died before
+        Temporal recorded it, and may then see more: so the newest version of a step replaces the older one,
+        the same call changes nothing, and a straggler that comes after a later step is ignored (False).
+        Raises NotInLedger for an unknown case, LedgerError if another case of the invoice is open.
+        """
+        async with self._database.write() as session:
+            if not await _update(session, case_id, seq0, summary):
+                await _must_exist(session, case_id)
+                return False
+            later = and_(col(EntryRow.case_id) == case_id, col(EntryRow.seq) >= seq0)
+            await changed(session, delete(EntryRow).where(later))
+            await put(session, [_entry(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
+            await put(session, _extensions(case_id, summary))
+            return True
+
+    async def get(self, case_id: str) -> CaseRecord | None:
+        """The case of that id."""
+        return await self._first(select(CaseRow).where(col(CaseRow.id) == case_id))
+
+    async def by_invoice(self, account: str, invoice_id: str) -> CaseRecord | None:
+        """The latest case of an invoice, open or closed."""
+        return await self._first(_latest_query(account, invoice_id))
+
+    async def older_open(
+        self, account: str, customer: str, subscription: str | None, before_case_id: str
+    ) -> CaseRecord | None:
+        """The oldest open case of the same subscription that was opened before this one.
+
+        A renewal that fails while an older invoice is still open adopts that case's dates.
+        """
+        if subscription is None:
+            return None
+        mine = select(CaseRow.opened_at).where(col(CaseRow.id) == before_case_id).scalar_subquery()
+        query = (
+            select(CaseRow)
+            .where(
+                col(CaseRow.account) == account,
+                col(CaseRow.customer) == customer,
+                col(CaseRow.subscription) == subscription,
+                col(CaseRow.closed_at).is_(None),
+                col(CaseRow.id) != before_case_id,
+                or_(
+                    col(CaseRow.opened_at) < mine,
+                    and_(col(CaseRow.opened_at) == mine, col(CaseRow.id) < before_case_id),
+                ),
+            )
+            .order_by(col(CaseRow.opened_at), col(CaseRow.id))
+        )
+        return await self._first(query)
+
+    async def find(
+        self,
+        *,
+        account: str | None = None,
+        invoice: str | None = None,
+        customer: str | None = None,
+        subscription: str | None = None,
+        open_only: bool = False,
+        stage: Stage | None = None,
+        needs_human: bool | None = None,
+        policy: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> CasePage:
+        """Cases that fit all that is given, newest first. Raises LedgerError for a cursor that is not ours."""
+        wanted = {
+            "account": account,
+            "invoice_id": invoice,
+            "customer": customer,
+            "subscription": subscription,
+            "stage": stage,
+            "needs_human": needs_human,
+            "policy_name": policy,
+        }
+        where = [getattr(CaseRow, name) == value for name, value in wanted.items() if value is not None]
+        if open_only:
+            where.append(col(CaseRow.closed_at).is_(None))
+        if cursor is not None:
+            where.append(_after(cursor))
+        query = select(CaseRow).where(*where)
+        newest_first = query.order_by(col(CaseRow.opened_at).desc(), col(CaseRow.id).desc())
+        found = await self._all(newest_first.limit(limit + 1))
+        page = found[:limit]
+        return CasePage(cases=page, cursor=_cursor(page[-1]) if len(found) > limit and page else None)
+
+    async def halted(self) -> tuple[CaseRecord, ...]:
+        """The open cases that wait because effects were halted."""
+        held = and_(col(CaseRow.closed_at).is_(None), col(CaseRow.halted).is_(True))
+        return await self._all(select(CaseRow).where(held).order_by(col(CaseRow.opened_at)))
+
+    async def due_before(self, moment: datetime) -> tuple[CaseRecord, ...]:
+        """The open cases whose next step is due by `moment`, the earliest first."""
+        due = and_(col(CaseRow.closed_at).is_(None), col(CaseRow.next_at) <= moment)
+        return await self._all(select(CaseRow).where(due).order_by(col(CaseRow.next_at)))
+
+    async def entries(self, case_id: str) -> tuple[EntryRecord, ...]:
+        """The timeline of a case, oldest first."""
+        query = select(EntryRow).where(col(EntryRow.case_id) == case_id).order_by(col(EntryRow.seq))
+        async with self._database.read() as session:
+            return tuple(from_row(EntryRecord, row) for row in await session.scalars(query))
+
+    async def _first(self, query: Select[tuple[CaseRow]]) -> CaseRecord | None:
+        found = await self._all(query.limit(1))
+        return found[0] if found else None
+
+    async def _all(self, query: Select[tuple[CaseRow]]) -> tuple[CaseRecord, ...]:
+        async with self._database.read() as session:
+            return tuple(from_row(CaseRecord, row) for row in await session.scalars(query))
+
+
+# --- claiming -----------------------------------------------------------------------------------------
+
+
+def _latest_query(account: str, invoice_id: str) -> Select[tuple[CaseRow]]:
+    of_invoice = and_(col(CaseRow.account) == account, col(CaseRow.invoice_id) == invoice_id)
+    return select(CaseRow).where(of_invoice).order_by(col(CaseRow.episode).desc())
+
+
+async def _latest(session: AsyncSession, account: str, invoice_id: str, *, lock: bool) -> CaseRow | None:
+    query = _latest_query(account, invoice_id).limit(1).execution_options(populate_existing=True)
+    return (await session.scalars(query.with_for_update() if lock else query)).first()
+
+
+def _goes_on(row: CaseRow | None, run_id: str) -> bool:
+    return row is not None and (row.closed_at is None or row.run_id == run_id)
+
+
+async def _open(session: AsyncSession, opening: CaseRow, episode: int) -> None:
+    opening.id = f"{opening.account or 'acct'}/{opening.invoice_id}/{episode}"
+    opening.episode = episode
+    await insert_once(session, opening)
+
+
+async def _take_over(session: AsyncSession, row: CaseRow, run_id: str, at: datetime) -> None:
+    """The new run counts on from the old one's entries; what the old run may still send is late."""
+    row.run_id, row.runs, row.remembered_at = run_id, row.runs + 1, at
+    row.seq, row.run_state = await _next_seq(session, row.id), "running"
+    await session.flush()
+
+
+async def _next_number(session: AsyncSession, account: str, invoice_id: str) -> int:
+    of_invoice = and_(col(AttemptRow.account) == account, col(AttemptRow.invoice_id) == invoice_id)
+    return 1 + (await session.scalar(select(func.max(AttemptRow.number)).where(of_invoice)) or 0)
+
+
+async def _next_seq(session: AsyncSession, case_id: str) -> int:
+    highest = await session.scalar(select(func.max(EntryRow.seq)).where(col(EntryRow.case_id) == case_id))
+    return 0 if highest is None else highest + 1
+
+
+# --- remembering --------------------------------------------------------------------------------------
+
+_KEEP_IF_NONE = ("policy_name", "policy_version")
+_SUMMARY_COLUMNS = (
+    *("stage", "amount_remaining", "waiting_on", "outcome", "recovered_via", "closed_at", "closed_reason"),
+    *("next_at", "next_what", "decline_code", "decline_class", "needs_human", "halted"),
+    *("grace_starts_at", "last_day", "zone", "run_state"),
+)
+
+
+async def _update(session: AsyncSession, case_id: str, seq0: int, summary: CaseSummary) -> bool:
+    values: dict[str, Any] = {name: getattr(summary, name) for name in _SUMMARY_COLUMNS}
+    values |= {n: getattr(summary, n) for n in _KEEP_IF_NONE if getattr(summary, n) is not None}
+    not_older = or_(
+        col(CaseRow.seq) < seq0,
+        and_(col(CaseRow.seq) == seq0, col(CaseRow.remembered_at) <= summary.at),
+    )
+    statement = update(CaseRow).where(col(CaseRow.id) == case_id, not_older)
+    statement = statement.values(**values, seq=seq0, remembered_at=summary.at)
+    return await changed(session, statement.execution_options(synchronize_session=False)) == 1
+
+
+async def _must_exist(session: AsyncSession, case_id: str) -> None:
+    if await session.scalar(select(CaseRow.id).where(col(CaseRow.id) == case_id)) is None:
+        raise NotInLedger(f"case {case_id} is not in the ledger: claim it before you remember anything of it")
+
+
+def _entry(case_id: str, seq: int, entry: Entry) -> EntryRow:
+    return EntryRow(
+        case_id=case_id, seq=seq, at=entry.at, what=entry.what, text=entry.text, by=entry.by, data=entry.data
+    )
+
+
+def _extensions(case_id: str, summary: CaseSummary) -> list[ExtensionRow]:
+    return [
+        ExtensionRow(
+            case_id=case_id,
+            index=i,
+            days=granted.days,
+            at=granted.at,
+            by=granted.by,
+            reason=granted.reason,
+            by_customer=granted.by_customer,
+        )
+        for i, granted in enumerate(summary.extensions)
+    ]
+
+
+# --- paging -------------------------------------------------------------------------------------------
+
+
+def _cursor(case: CaseRecord) -> str:
+    return base64.urlsafe_b64encode(f"{case.opened_at.isoformat()} {case.id}".encode()).decode()
+
+
+def _after(cursor: str) -> ColumnElement[bool]:
+    try:
+        moment, _, case_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        opened_at = datetime.fromisoformat(moment)
+    except (binascii.Error, UnicodeError, ValueError) as error:
+        raise LedgerError(f"{cursor!r} is not a cursor of a list of cases: start from the first page") from error
+    return or_(
+        col(CaseRow.opened_at) < opened_at,
+        and_(col(CaseRow.opened_at) == opened_at, col(CaseRow.id) < case_id),
+    )

@@ -1,0 +1,60 @@
+"""What customers agreed to be reached by. Nothing is overwritten: the newest statement counts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import and_, select
+from sqlmodel import col
+
+from dunning.values import Channel
+from ledger.database import Database, insert_once
+from ledger.records import ConsentRecord, ConsentState, from_row
+from ledger.tables import ConsentRow
+
+
+class Consents:
+    """The consents of the ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def set(
+        self,
+        *,
+        account: str,
+        customer: str,
+        channel: Channel,
+        state: ConsentState,
+        source: str,
+        at: datetime,
+        by: str,
+        text: str = "",
+    ) -> bool:
+        """Append a statement; False if the same was said at the same moment (a webhook that came twice).
+
+        `source` says where it was made (`sms_keyword`, `customer_page`, `support`, …), `text` in which words.
+        """
+        row = ConsentRow(
+            account=account,
+            customer=customer,
+            channel=channel,
+            state=state,
+            source=source,
+            at=at,
+            by=by,
+            text=text,
+        )
+        async with self._database.write() as session:
+            return await insert_once(session, row)
+
+    async def state(self, account: str, customer: str) -> dict[Channel, ConsentState]:
+        """What counts now, by channel; a channel of which nothing was said is left out."""
+        return {said.channel: said.state for said in await self.history(account, customer)}
+
+    async def history(self, account: str, customer: str) -> tuple[ConsentRecord, ...]:
+        """All statements of a customer, oldest first."""
+        of_customer = and_(col(ConsentRow.account) == account, col(ConsentRow.customer) == customer)
+        query = select(ConsentRow).where(of_customer).order_by(col(ConsentRow.at), col(ConsentRow.id))
+        async with self._database.read() as session:
+            return tuple(from_row(ConsentRecord, row) for row in await session.scalars(query))

@@ -1,0 +1,41 @@
+"""Numbers over the whole ledger, for metrics. They read whole tables: ask every few seconds, not every case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlmodel import col
+
+from dunning.values import Outcome
+from ledger.database import Database
+from ledger.records import Counts
+from ledger.tables import AttemptRow, CaseRow, DispatchRow
+
+
+async def count(database: Database) -> Counts:
+    """Cases by stage and outcome, attempts by class and outcome, money by currency and via, messages by fate."""
+    number = func.count()
+    cases = select(col(CaseRow.stage), col(CaseRow.outcome), number)
+    attempts = select(col(AttemptRow.decline_class), col(AttemptRow.outcome), number)
+    messages = select(col(DispatchRow.channel), col(DispatchRow.fate), number)
+    money = select(col(CaseRow.currency), col(CaseRow.recovered_via), func.sum(col(CaseRow.amount)))
+    return Counts(
+        cases=await _pairs(database, cases.group_by(col(CaseRow.stage), col(CaseRow.outcome))),
+        attempts=await _pairs(
+            database, attempts.group_by(col(AttemptRow.decline_class), col(AttemptRow.outcome))
+        ),
+        recovered=await _pairs(
+            database,
+            money.where(col(CaseRow.outcome) == Outcome.RECOVERED).group_by(
+                col(CaseRow.currency), col(CaseRow.recovered_via)
+            ),
+        ),
+        messages=await _pairs(database, messages.group_by(col(DispatchRow.channel), col(DispatchRow.fate))),
+    )
+
+
+async def _pairs(database: Database, query: Select[Any]) -> dict[tuple[str, str], int]:
+    async with database.read() as session:
+        rows = (await session.execute(query)).all()
+    return {(str(first or ""), str(second or "")): int(n) for first, second, n in rows}

@@ -1,0 +1,124 @@
+"""Messages: claimed before a provider is called, because no provider of ours can tell a repeat from a new one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlmodel import col
+
+from dunning.values import Channel
+from ledger.database import Database, changed, insert_once
+from ledger.errors import NotInLedger
+from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
+from ledger.tables import DispatchEventRow, DispatchRow
+
+#: The fate that a provider's later word may still replace.
+UNKNOWN = "unknown"
+
+
+class Dispatches:
+    """The messages of the ledger, one row per case, step and channel."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(
+        self, *, case_id: str, step: str, channel: Channel, template: str, customer: str, at: datetime
+    ) -> DispatchClaim:
+        """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, do not send it again."""
+        dispatch = DispatchRow(
+            id=f"dsp_{uuid4().hex}",
+            case_id=case_id,
+            step=step,
+            channel=channel,
+            template=template,
+            customer=customer,
+            claimed_at=at,
+        )
+        same = and_(
+            col(DispatchRow.case_id) == case_id,
+            col(DispatchRow.step) == step,
+            col(DispatchRow.channel) == channel,
+        )
+        async with self._database.write() as session:
+            while not await insert_once(session, dispatch):
+                row = (await session.scalars(select(DispatchRow).where(same))).first()
+                if row is not None:  # None: released in this very moment
+                    return DispatchClaim(
+                        dispatch_id=row.id,
+                        state="claimed" if row.fate is None else "done",
+                        fate=row.fate,
+                        provider_id=row.provider_id,
+                    )
+            return DispatchClaim(dispatch_id=dispatch.id, state="new")
+
+    async def complete(
+        self, dispatch_id: str, fate: str, *, at: datetime, provider_id: str | None = None, detail: str = ""
+    ) -> bool:
+        """Record what became of the message; False if that was known before, which is then left as it is.
+
+        Only `unknown` is replaced. Raises NotInLedger if the claim does not exist.
+        """
+        open_end = or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate) == UNKNOWN)
+        values = {"fate": fate, "detail": detail, "completed_at": at}
+        if provider_id is not None:
+            values["provider_id"] = provider_id
+        statement = update(DispatchRow).where(col(DispatchRow.id) == dispatch_id, open_end).values(**values)
+        async with self._database.write() as session:
+            if await changed(session, statement.execution_options(synchronize_session=False)) == 1:
+                return True
+        await self._must_exist(dispatch_id)
+        return False
+
+    async def release(self, dispatch_id: str) -> bool:
+        """Undo a claim after a definite refusal; False if the message has a fate or was heard of meanwhile."""
+        heard_of = exists().where(col(DispatchEventRow.dispatch_id) == dispatch_id)
+        unsent = and_(col(DispatchRow.id) == dispatch_id, col(DispatchRow.fate).is_(None), ~heard_of)
+        async with self._database.write() as session:
+            statement = delete(DispatchRow).where(unsent).execution_options(synchronize_session=False)
+            return await changed(session, statement) == 1
+
+    async def event(
+        self, dispatch_id: str, *, provider: str, event: str, at: datetime, detail: str = ""
+    ) -> bool:
+        """Append what a provider told; False if it told the same before. Raises NotInLedger."""
+        row = DispatchEventRow(
+            dispatch_id=dispatch_id, provider=provider, event=event, at=at, detail=detail
+        )
+        await self._must_exist(dispatch_id)
+        async with self._database.write() as session:
+            return await insert_once(session, row)
+
+    async def by_id(self, dispatch_id: str) -> DispatchRecord | None:
+        """One message."""
+        return await self._first(col(DispatchRow.id) == dispatch_id)
+
+    async def by_provider_id(self, provider_id: str) -> DispatchRecord | None:
+        """The message that a provider knows under this id."""
+        return await self._first(col(DispatchRow.provider_id) == provider_id)
+
+    async def of_case(self, case_id: str) -> tuple[DispatchRecord, ...]:
+        """The messages of a case, in the order of their claims."""
+        return await self._all(col(DispatchRow.case_id) == case_id)
+
+    async def events(self, dispatch_id: str) -> tuple[DispatchEventRecord, ...]:
+        """What was heard of a message, oldest first."""
+        of_dispatch = select(DispatchEventRow).where(col(DispatchEventRow.dispatch_id) == dispatch_id)
+        query = of_dispatch.order_by(col(DispatchEventRow.at), col(DispatchEventRow.id))
+        async with self._database.read() as session:
+            return tuple(from_row(DispatchEventRecord, row) for row in await session.scalars(query))
+
+    async def _must_exist(self, dispatch_id: str) -> None:
+        if await self.by_id(dispatch_id) is None:
+            raise NotInLedger(f"message {dispatch_id} is not in the ledger: it was never claimed, or released")
+
+    async def _first(self, where: ColumnElement[bool]) -> DispatchRecord | None:
+        found = await self._all(where)
+        return found[0] if found else None
+
+    async def _all(self, where: ColumnElement[bool]) -> tuple[DispatchRecord, ...]:
+        query = select(DispatchRow).where(where).order_by(col(DispatchRow.claimed_at), col(DispatchRow.id))
+        async with self._database.read() as session:
+            return tuple(from_row(DispatchRecord, row) for row in await session.scalars(query))

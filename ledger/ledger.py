@@ -1,0 +1,59 @@
+"""The ledger: what was done, for whom, and why, in SQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from ledger.attempts import Attempts
+from ledger.cases import Cases
+from ledger.consents import Consents
+from ledger.counts import count
+from ledger.database import Database
+from ledger.dispatches import Dispatches
+from ledger.effects import Effects
+from ledger.records import Counts
+from ledger.schema import require_current
+from ledger.suspensions import Suspensions
+from ledger.switches import Switches
+
+
+class Ledger:
+    """An open ledger. Use it in one event loop, and close it.
+
+    The protocol of every effect: claim (an insert on a unique key), do it, complete. Found done: take the
+    result. Found claimed: the caller decides, for a claim is never given out twice.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.cases = Cases(database)
+        self.attempts = Attempts(database)
+        self.dispatches = Dispatches(database)
+        self.consents = Consents(database)
+        self.suspensions = Suspensions(database)
+        self.effects = Effects(database)
+        self.switches = Switches(database)
+
+    @classmethod
+    def open(cls, url: str) -> Ledger:
+        """The ledger at DATABASE_URL.
+
+        Raises LedgerUrlError for a URL that cannot be used, SchemaError if its tables are not those of this
+        version (the message names the command to run), and SQLAlchemy's OperationalError if the database
+        does not answer. It asks the database once, blocking: call it at the start of a process.
+        """
+        require_current(url)
+        return cls(Database(url))
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._database.close()
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life; raises SQLAlchemy's error if there is none."""
+        async with self._database.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def counts(self) -> Counts:
+        """Numbers over the whole ledger, for metrics."""
+        return await count(self._database)

@@ -1,0 +1,118 @@
+"""The tables' version: bring a database up to date, and refuse one that is not.
+
+`python -m ledger.schema "add a column"` drafts a migration from the difference between tables and migrations.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+
+from ledger.database import engine_options, prepare_sqlite, writing
+from ledger.errors import SchemaError
+from ledger.urls import parse_url, shown, sqlite_file
+
+SchemaState = Literal["empty", "older", "current", "newer"]
+
+
+def upgrade(url: str) -> None:
+    """Bring the database to this version's tables, in one transaction; safe to run from many processes at once.
+
+    Creates the file and folder of an SQLite database. Raises SchemaError if a newer version was here before.
+    """
+    file = sqlite_file(parse_url(url, asynchronous=False))
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with _connect(url, writes=True) as connection:
+        if _state(connection) == "newer":
+            raise SchemaError(_remedy(url, "newer"))
+        command.upgrade(_config(connection), "head")
+
+
+def schema_state(url: str) -> SchemaState:
+    """How the database's tables relate to this version of the engine."""
+    file = sqlite_file(parse_url(url, asynchronous=False))
+    if file is not None and not file.exists():
+        return "empty"  # connecting would create it
+    with _connect(url, writes=False) as connection:
+        return _state(connection)
+
+
+def schema_is_current(url: str) -> bool:
+    """Whether the database has exactly this version's tables."""
+    return schema_state(url) == "current"
+
+
+def require_current(url: str) -> None:
+    """Raises SchemaError, with the command to run, unless the database has this version's tables."""
+    state = schema_state(url)
+    if state != "current":
+        raise SchemaError(_remedy(url, state))
+
+
+def _remedy(url: str, state: SchemaState) -> str:
+    where = shown(parse_url(url, asynchronous=False))
+    if state == "newer":
+        return (
+            f"the ledger at {where} was upgraded by a newer version of the engine: "
+            "install that version (tables are never downgraded)"
+        )
+    found = "has no tables yet" if state == "empty" else "has the tables of an older version"
+    return f"the ledger at {where} {found}: run `dunning db upgrade`"
+
+
+def _state(connection: Connection) -> SchemaState:
+    found = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory.from_config(_config(connection))
+    if found is None:
+        return "empty"
+    if found == scripts.get_current_head():
+        return "current"
+    known = {script.revision for script in scripts.walk_revisions()}
+    return "older" if found in known else "newer"
+
+
+@contextmanager
+def _connect(url: str, *, writes: bool) -> Iterator[Connection]:
+    parsed = parse_url(url, asynchronous=False)
+    engine = create_engine(parsed, **engine_options(parsed))
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            prepare_sqlite(engine)
+        with (writing(engine) if writes else engine).begin() as connection:
+            if writes and parsed.get_backend_name() == "postgresql":
+                # One upgrade at a time; the lock ends with the transaction. The number is ours and arbitrary.
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7133301)")
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    return config
+
+
+def draft_migration(message: str) -> None:
+    """Write a new file to `ledger/migrations/versions`, to be read and mended by a person."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/draft.db"
+        upgrade(url)
+        with _connect(url, writes=True) as connection:
+            command.revision(_config(connection), message=message, autogenerate=True)
+
+
+if __name__ == "__main__":
+    draft_migration(" ".join(sys.argv[1:]) or "unnamed")

@@ -1,0 +1,272 @@
+"""Stripe's webhooks: is it really Stripe, what does it say, and which cases does it concern.
+
+All of it is pure. Events come twice, late, out of order or never, so none is believed: a case that is woken
+reads the invoice itself. `starter.webhooks.receiver` does the looking up and the waking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from dunning.values import Outcome
+from ledger.records import CaseRecord
+from workflows.ids import invoice_dunning_id
+
+#: How far the time of a signature may lie from ours, in seconds (docs.stripe.com/webhooks). Stripe signs
+#: every redelivery anew. The SDK refuses old times only; a future one is as wrong.
+TOLERANCE = 300
+
+#: Idempotency keys of the engine's own calls start with this; what such a call caused wakes nobody.
+OWN_CALLS = "dunning-"
+
+#: Only these open a case.
+FAILURES = frozenset({"invoice.payment_failed", "invoice.payment_action_required"})
+
+Subject = Literal["invoice", "subscription", "customer"]
+
+#: By what the cases are found that an event concerns. An event of another type is not needed.
+CONCERNS: Mapping[str, Subject] = {
+    **dict.fromkeys(FAILURES, "invoice"),
+    "invoice.paid": "invoice",
+    "invoice.voided": "invoice",
+    "invoice.marked_uncollectible": "invoice",
+    "invoice.deleted": "invoice",
+    "invoice.updated": "invoice",
+    "customer.subscription.updated": "subscription",
+    "customer.subscription.deleted": "subscription",
+    "customer.subscription.paused": "subscription",
+    "customer.subscription.resumed": "subscription",
+    "customer.updated": "customer",
+    "customer.deleted": "customer",
+    "payment_method.attached": "customer",
+    "payment_method.updated": "customer",
+    "payment_method.automatically_updated": "customer",
+    "setup_intent.succeeded": "customer",
+    "charge.refunded": "customer",
+    "charge.dispute.created": "customer",
+    "radar.early_fraud_warning.created": "customer",
+}
+
+#: What must have changed for an `…updated` event to matter, for such events are many
+#: (Stripe API reference: Event, data.previous_attributes).
+MATTERS: Mapping[str, frozenset[str]] = {
+    "invoice.updated": frozenset(
+        {
+            "status", "amount_remaining", "amount_due", "next_payment_attempt", "auto_advance",
+            "collection_method", "default_payment_method", "default_source", "due_date",
+        }
+    ),
+    "customer.subscription.updated": frozenset(
+        {
+            "status", "default_payment_method", "default_source", "pause_collection", "collection_method",
+            "cancel_at", "cancel_at_period_end",
+        }
+    ),
+    "customer.updated": frozenset(
+        {"invoice_settings", "default_source", "email", "phone", "metadata", "preferred_locales", "deleted"}
+    ),
+}  # fmt: skip
+
+#: After these a new failure is no reason to begin again; only `reopen` is.
+SETTLED = frozenset({Outcome.STOPPED, Outcome.WRITTEN_OFF})
+
+
+class BadSignature(Exception):
+    """The request does not prove that it comes from Stripe; the text says why."""
+
+
+class Malformed(Exception):
+    """The body is signed but is not an event."""
+
+
+def verify(body: bytes, header: str | None, secrets: Iterable[str], now: float) -> None:
+    """Check the `Stripe-Signature` header of a raw body against every secret of the endpoint.
+
+    `now` is the wall clock in Unix seconds. Raises BadSignature.
+    Source: docs.stripe.com/webhooks (verify signatures manually).
+    """
+    pairs = [part.strip().partition("=") for part in (header or "").split(",")]
+    stamp = next((value for name, _, value in pairs if name == "t"), "")
+    given = [value.encode() for name, _, value in pairs if name == "v1"]
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12) or not given:
+        raise BadSignature("the Stripe-Signature header is missing or has no time and v1 signature")
+    signed = stamp.encode() + b"." + body
+    expected = [hmac.new(s.encode(), signed, hashlib.sha256).hexdigest().encode() for s in secrets]
+    if not any(hmac.compare_digest(e, g) for e in expected for g in given):
+        raise BadSignature("no signature matches a secret in STRIPE_WEBHOOK_SECRET")
+    if abs(now - int(stamp)) > TOLERANCE:
+        raise BadSignature(f"the signature is more than {TOLERANCE} seconds from our time: check the clock")
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEvent:
+    """The few facts of an event that say whom it concerns."""
+
+    id: str
+    type: str
+    created: datetime
+    account: str = ""
+    own: bool = False
+    object: Mapping[str, Any] = field(default_factory=dict)
+    changed: frozenset[str] | None = None  # None: the event does not say
+
+    @property
+    def hint(self) -> dict[str, str]:
+        """What a case is told: small, and without anything personal."""
+        return {"type": self.type, "id": self.id, "created": self.created.isoformat()}
+
+
+def translate(body: bytes) -> StripeEvent:
+    """Read a verified body. Raises Malformed. A thin event comes out with its type and no object."""
+    try:
+        raw = json.loads(body)
+        created = raw["created"]
+        data = _mapping(raw.get("data"))
+        request = _mapping(raw.get("request"))
+        previous = data.get("previous_attributes")
+        return StripeEvent(
+            id=_text(raw["id"]) or "",
+            type=_text(raw["type"]) or "",
+            created=_moment(created),
+            account=_text(raw.get("account")) or "",
+            own=(_text(request.get("idempotency_key")) or "").startswith(OWN_CALLS),
+            object=_mapping(data.get("object")),
+            changed=frozenset(previous) if isinstance(previous, dict) else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise Malformed("the body is not a Stripe event: it has no id, type or created") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What the ledger has to be asked before an event can be routed. Exactly one of the three is set."""
+
+    account: str
+    invoice: str | None = None
+    subscription: str | None = None
+    customer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the ledger knows about an event's subject."""
+
+    latest: CaseRecord | None = None  # of the invoice
+    open: tuple[CaseRecord, ...] = ()  # of the subscription or the customer
+    suspended: bool = False  # the invoice still causes a suspension
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Tell a case that something happened; `start` opens it when it does not run."""
+
+    workflow_id: str
+    start: bool = False
+    input: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Whom an event wakes; when nobody, `why` says why not."""
+
+    wakes: tuple[Wake, ...] = ()
+    why: str = ""
+
+
+def query_of(event: StripeEvent) -> Query | Route:
+    """What to ask the ledger about an event, or at once the answer that nobody is to be woken."""
+    subject = CONCERNS.get(event.type)
+    if subject is None:
+        return Route(why="events of this type are not needed")
+    if event.own:
+        return Route(why="the engine caused it itself")
+    matters = MATTERS.get(event.type)
+    if matters is not None and event.changed is not None and not matters & event.changed:
+        return Route(why="nothing that matters changed")
+    if event.type in FAILURES and (refusal := _not_dunned(event.object)):
+        return Route(why=refusal)
+    named = _subject_id(event, subject)
+    if named is None:
+        return Route(why=f"it names no {subject}")
+    return Query(event.account, **{subject: named})
+
+
+def route(event: StripeEvent, found: Found) -> Route:
+    """Whom an event wakes, given what the ledger knows. Pure: this is the whole decision."""
+    if event.type in FAILURES:
+        return _route_failure(event, found.latest)
+    if CONCERNS[event.type] == "invoice":
+        return _route_invoice(event, found)
+    if not found.open:
+        return Route(why="no open case is concerned")
+    return Route(tuple(Wake(case.workflow_id) for case in found.open))
+
+
+def _route_failure(event: StripeEvent, latest: CaseRecord | None) -> Route:
+    if latest is None:
+        return Route((_start(event),))
+    if latest.open:
+        canonical = latest.workflow_id == invoice_dunning_id(latest.invoice_id)
+        return Route((_start(event) if canonical else Wake(latest.workflow_id),))
+    if latest.outcome in SETTLED:
+        return Route(why=f"the case was closed as {latest.outcome}; start it with reopen to begin again")
+    if latest.closed_at is not None and latest.closed_at > event.created:
+        return Route(why="the case was closed after this event")
+    return Route((_start(event),))
+
+
+def _route_invoice(event: StripeEvent, found: Found) -> Route:
+    latest = found.latest
+    if latest is not None and latest.open:
+        return Route((Wake(latest.workflow_id),))
+    if latest is not None and event.type == "invoice.paid":
+        written_off = latest.outcome is Outcome.WRITTEN_OFF
+        if found.suspended or (written_off and (latest.closed_at or event.created) <= event.created):
+            return Route((_start(event),))
+    return Route(why="no open case is concerned")
+
+
+def _start(event: StripeEvent) -> Wake:
+    invoice = _text(event.object.get("id")) or ""
+    start = {"invoice_id": invoice} | ({"account": event.account} if event.account else {})
+    return Wake(invoice_dunning_id(invoice), start=True, input=start)
+
+
+def _not_dunned(invoice: Mapping[str, Any]) -> str:
+    if invoice.get("billing_reason") == "subscription_create":
+        return "the first invoice of a subscription is not dunned: the customer is still at the checkout"
+    if invoice.get("collection_method") == "send_invoice":
+        return "the invoice is sent, not charged automatically"
+    return ""
+
+
+def _subject_id(event: StripeEvent, subject: Subject) -> str | None:
+    """The id by which cases are found. Objects of that kind carry it as `id`, others name it."""
+    own_kind = {"invoice": "invoice.", "subscription": "customer.subscription.", "customer": "customer."}
+    if event.type.startswith(own_kind[subject]):
+        return _text(event.object.get("id"))
+    named = event.object.get(subject)
+    return _text(named.get("id") if isinstance(named, dict) else named)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, str):  # thin events write ISO 8601
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("created is not a time")
+    return datetime.fromtimestamp(value, UTC)

@@ -1,0 +1,188 @@
+"""The promises of the core, tried with any sequence of failures, levers, payments and outages."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dunning.calendar import end_of_day
+from dunning.case import CaseState, EffectDone, EffectFailed, Event, MessageSent
+from dunning.decide import decide
+from dunning.decision import Action
+from dunning.evolve import evolve
+from dunning.forecast import forecast
+from dunning.values import Outcome, Stage
+from tests.dunning.cases import DAY0, NEW_CARD, STANDARD, Run, is_closed, opened
+
+CODES = st.sampled_from(
+    ["insufficient_funds", "do_not_honor", "processing_error", "expired_card", "stolen_card", "fraudulent",
+     "authentication_required", "revocation_of_authorization", "card_velocity_exceeded", "no_such_code"]
+)  # fmt: skip
+GRANT = st.fixed_dictionaries({"days": st.integers(-1, 20), "reason": st.just("x"), "by": st.just("y")})
+BY = st.fixed_dictionaries({"reason": st.just("x"), "by": st.just("y")})
+LEVERS = st.one_of(
+    st.tuples(st.just("grant_extension"), GRANT),
+    st.tuples(st.just("request_extension"), GRANT),
+    st.tuples(st.just("deny_extension"), BY),
+    st.tuples(st.just("hold"), BY),
+    st.tuples(st.just("release"), st.just({"by": "y"})),
+    st.tuples(st.just("retry_now"), st.just({"by": "y"})),
+    st.tuples(st.just("stop"), BY),
+    st.tuples(st.just("no_such_lever"), st.none()),
+)
+EVENTS = st.one_of(
+    st.tuples(st.just("lever"), LEVERS),
+    st.tuples(st.just("event"), st.sampled_from([{"method": NEW_CARD}, {"method": None}, {"processing": True},
+                                                 {"processing": False}])),
+)  # fmt: skip
+SCRIPTS = st.lists(st.tuples(st.integers(0, 70 * 24), EVENTS), max_size=8).map(lambda s: sorted(s, key=lambda e: e[0]))
+FATES = st.dictionaries(st.integers(0, 40), st.sampled_from(["unknown", "failed", "down", "held", "too_late"]), max_size=15)
+
+
+class Faulty:
+    """A world in which the n-th effect goes wrong in a given way."""
+
+    def __init__(self, fates: dict[int, str]) -> None:
+        self.fates, self.count = fates, -1
+
+    def __call__(self, action: Action, run: Run) -> Event | None:
+        self.count += 1
+        fate = self.fates.get(self.count)
+        if fate is None or action.kind == "read_invoice":
+            return None
+        if fate == "down":
+            return EffectFailed(effect=action.key, at=run.now, error="nobody answers")
+        if action.kind == "send":
+            return MessageSent(step=action.step, channel=action.channel, at=run.now, fate=fate)  # type: ignore[arg-type]
+        if action.kind != "charge" and fate in ("held", "too_late"):
+            return EffectDone(effect=action.kind, at=run.now, result=fate)  # type: ignore[arg-type]
+        return None
+
+
+def play(code: str, script: list[Any], fates: dict[int, str]) -> Run:
+    run = Run(opened(code), intercept=Faulty(fates))
+    for hour, (kind, what) in script:
+        run.run_to(max(run.now, DAY0 + timedelta(hours=hour)))
+        if is_closed(run):
+            break
+        if kind == "lever":
+            run.lever(*what)
+        else:
+            run.event(**what)
+    return run
+
+
+@settings(max_examples=150, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES)
+def test_a_case_always_ends(code: str, script: list[Any], fates: dict[int, str]) -> None:
+    run = play(code, script, fates)
+    run.event(processing=False)  # a bank answers some day
+    assert is_closed(run.to_the_end())
+    assert run.state.outcome is not None
+
+
+@settings(max_examples=150, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES)
+def test_no_effect_happens_twice(code: str, script: list[Any], fates: dict[int, str]) -> None:
+    run = play(code, script, fates).to_the_end()
+    numbers = [a.number for a in run.state.attempts]
+    assert len(numbers) == len(set(numbers))
+    said = [(s.step, s.channel) for s in run.state.sent]
+    assert len(said) == len(set(said))
+    assert sum(1 for _, what in run.log if what == "suspend") <= 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES)
+def test_nobody_is_suspended_early_or_unwarned(code: str, script: list[Any], fates: dict[int, str]) -> None:
+    run = play(code, script, fates).to_the_end()
+    state = run.state
+    if state.suspended_at is None:
+        return
+    ends = end_of_day(state.plan.last_day, state.plan.zone)
+    assert state.suspended_at >= ends
+    warned = [s for s in state.sent if s.fate == "accepted" and s.named_day == state.plan.last_day]
+    assert warned
+    assert min(s.at for s in warned) <= state.suspended_at - timedelta(hours=48)
+
+
+@settings(max_examples=100, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES, day=st.integers(0, 60))
+def test_a_paid_case_only_closes(code: str, script: list[Any], fates: dict[int, str], day: int) -> None:
+    run = play(code, script, fates)
+    run.run_to(max(run.now, DAY0 + timedelta(days=day)))
+    if is_closed(run):
+        return
+    run.intercept = None
+    before = len(run.log)
+    suspended = run.state.suspended_at is not None
+    run.event(status="paid", amount_remaining=0)
+    run.to_the_end()
+    assert is_closed(run)
+    assert run.state.outcome is Outcome.RECOVERED
+    after = [what for _, what in run.log[before:]]
+    assert after == (["restore", "email restored"] if suspended else ["email recovered"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(code=CODES, script=SCRIPTS, lever=LEVERS, day=st.integers(0, 40))
+def test_no_lever_but_stop_brings_anything_forward(code: str, script: list[Any], lever: Any, day: int) -> None:
+    run = play(code, script, {})
+    run.run_to(max(run.now, DAY0 + timedelta(days=day)))
+    if is_closed(run) or lever[0] in ("stop", "retry_now"):
+        return
+    before = run.state
+    run.lever(*lever)
+    assert run.state.plan.last_day >= before.plan.last_day
+    assert run.state.plan.grace_starts_at >= before.plan.grace_starts_at
+    assert _suspension(run.state, run.now) >= _suspension(before, run.now)
+
+
+@settings(max_examples=100, deadline=None)
+@given(code=CODES, script=SCRIPTS, day=st.integers(0, 60), ahead=st.integers(1, 48))
+def test_no_action_before_its_time(code: str, script: list[Any], day: int, ahead: int) -> None:
+    run = play(code, script, {})
+    run.run_to(max(run.now, DAY0 + timedelta(days=day)))
+    decision = decide(run.state, STANDARD, run.now)
+    if decision.until is None:
+        return
+    earlier = decide(run.state, STANDARD, max(run.now, decision.until - timedelta(hours=ahead)))
+    assert earlier.action is None or earlier.until is None
+    just_before = decide(run.state, STANDARD, max(run.now, decision.until - timedelta(seconds=1)))
+    assert just_before.action is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(code=CODES, script=SCRIPTS, day=st.integers(0, 40))
+def test_the_forecast_is_what_then_happens(code: str, script: list[Any], day: int) -> None:
+    run = play(code, script, {})
+    run.run_to(max(run.now, DAY0 + timedelta(days=day)))
+    if is_closed(run) or run.state.invoice.processing:
+        return
+    outcomes = {n: run.state.invoice.failure.decline_code for n in range(1, 60)} if run.state.invoice.failure else {}
+    expected = [(e.at, e.what) for e in forecast(run.state, STANDARD, run.now) if "/" in e.what]
+    run.outcomes = {n: c or "generic_decline" for n, c in outcomes.items()}
+    seen = len(run.actions)
+    run.to_the_end()
+    happened = [(at, a.key) for at, a in run.actions[seen:] if "/" in a.key]
+    assert [k for _, k in happened] == [k for _, k in expected]
+
+
+def test_a_closed_case_hears_everything_and_does_nothing() -> None:
+    run = Run(opened(), outcomes={1: "succeeded"}).to_the_end()
+    state = run.state
+    for event in (
+        EffectFailed(effect="charge/2", at=run.now, error="x"),
+        MessageSent(step="x", channel="email", at=run.now, fate="accepted"),  # type: ignore[arg-type]
+    ):
+        assert evolve(state, event, STANDARD) == state
+    assert state.stage is Stage.CLOSED
+
+
+def _suspension(state: CaseState, now: datetime) -> datetime:
+    """When the forecast sees the suspension, or never."""
+    steps = [e.at for e in forecast(state, STANDARD, now) if e.what == "suspend"]
+    return steps[0] if steps else DAY0 + timedelta(days=10_000)
