@@ -1,0 +1,154 @@
+"""The worker process: which workflows and activities it serves, how many at once, and how it stops.
+
+Two workers share the process: `dunning` (workflows, messages, the ledger) and, for activities alone,
+`dunning-stripe`, whose rate the server limits for all workers together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
+
+from activities.billing import StripeBilling
+from activities.context import Deps, PolicyBook, load_business, make_stripe
+from activities.email import ProviderEmail
+from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
+from activities.mailer import SendGridMailer
+from activities.records import LedgerRecords
+from activities.sms import ProviderSms
+from activities.texter import TwilioTexter
+from dunning.declines import rules
+from ledger import Ledger
+from starter.errors import SettingsError
+from starter.logs import configure
+from starter.settings import Settings
+from starter.temporal import connect, runtime
+from workflows.invoice_dunning import InvoiceDunning
+from workflows.options import PATIENCE
+
+log = logging.getLogger("dunning.worker")
+
+WORKFLOWS: list[type] = [InvoiceDunning]
+_GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
+
+
+def make_workers(
+    client: Client,
+    deps: Deps,
+    settings: Settings,
+    *,
+    queues: tuple[str, str] = (TASK_QUEUE, STRIPE_TASK_QUEUE),
+    **options: Any,
+) -> tuple[Worker, Worker]:
+    """The two workers of a process. `options` are those of `temporalio.worker.Worker`, for tests."""
+    billing = StripeBilling(deps)
+    mailer = SendGridMailer(
+        _secret(settings.sendgrid_api_key), settings.sendgrid_api_base, settings.sendgrid_timeout_seconds
+    )
+    texter = TwilioTexter(
+        settings.twilio_account_sid or "",
+        _secret(settings.twilio_auth_token),
+        settings.twilio_api_base,
+        messaging_service_sid=settings.twilio_messaging_service_sid or "",
+        timeout=settings.twilio_timeout_seconds,
+    )
+    # Without an explicit build id the SDK hashes every loaded module, which takes seconds.
+    version = WorkerDeploymentVersion(deployment_name="dunning", build_id="unversioned")
+    shared: dict[str, Any] = {
+        "deployment_config": WorkerDeploymentConfig(version=version, use_worker_versioning=False),
+        "graceful_shutdown_timeout": _GRACE,
+        **options,
+    }
+    cases = Worker(
+        client,
+        task_queue=queues[0],
+        workflows=WORKFLOWS,
+        activities=[
+            ProviderEmail(deps, mailer).send_email,
+            ProviderSms(deps, texter).send_sms,
+            LedgerRecords(deps.ledger).decide,
+        ],
+        max_concurrent_activities=50,
+        **shared,
+    )
+    stripe = Worker(
+        client,
+        task_queue=queues[1],
+        activities=[
+            billing.open_case,
+            billing.read_invoice,
+            billing.charge,
+            billing.suspend,
+            billing.restore,
+            billing.mark_uncollectible,
+            billing.cancel_subscription,
+        ],
+        max_concurrent_activities=50,
+        max_task_queue_activities_per_second=settings.stripe_activities_per_second or None,
+        **shared,
+    )
+    return cases, stripe
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what has begun. Raises SettingsError for what is missing."""
+    missing = settings.missing("worker")
+    if missing:
+        raise SettingsError(missing)
+    PATIENCE.one_try = timedelta(seconds=settings.dunning_activity_seconds)
+    PATIENCE.all_tries = timedelta(seconds=settings.dunning_activity_patience_seconds)
+    rules()  # the table of declines is read now, not in the middle of a case
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    client = await connect(settings, runtime(settings))
+    ledger = Ledger.open(settings.database_url)
+    stripe = make_stripe(
+        _secret(settings.stripe_api_key),
+        api_base=settings.stripe_api_base,
+        timeout=settings.stripe_timeout_seconds,
+    )
+    deps = Deps(
+        stripe=stripe,
+        ledger=ledger,
+        policies=PolicyBook(settings.dunning_policies),
+        business=load_business(settings.dunning_policies),
+    )
+    try:
+        async with AsyncExitStack() as stack:
+            for worker in make_workers(client, deps, settings):
+                await stack.enter_async_context(worker)
+            log.info("worker is serving %s and %s", TASK_QUEUE, STRIPE_TASK_QUEUE)
+            await stop.wait()
+            log.info("worker is stopping")
+    finally:
+        await ledger.close()
+
+
+def _secret(value: Any) -> str:
+    return value.get_secret_value() if value is not None else ""
+
+
+def main() -> int:
+    """The process. Exit code 2 when the settings do not allow it to start."""
+    try:
+        settings = Settings.load()
+        configure(settings.dunning_log_level)
+        asyncio.run(run(settings))
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

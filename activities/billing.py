@@ -101,7 +101,7 @@ class StripeBilling(BillingActivities):
         )
 
     async def _adopted(self, claim: CaseClaim, invoice: Invoice) -> Plan | None:
-        """Dates that were promised before: to this case by an earlier run, or by an older case of the subscription."""
+        """Dates promised before: in an earlier run of this case, or in an older case of the subscription."""
         if not claim.fresh and claim.case.last_day is not None:
             return _plan(claim.case)
         if invoice.subscription is None:

@@ -1,9 +1,9 @@
 """One charge per attempt, whatever crashes, times out or arrives twice.
 
-The order of work: the attempt's row is reserved in the ledger with the very parameters, then Stripe is asked,
-then the row is completed. A row found reserved tells that an earlier try got lost on the way; then the same
-key and parameters are sent again while Stripe remembers them (24 hours; docs.stripe.com/api/idempotent_requests),
-and after that Stripe is only asked what became of it.
+The order of work: the attempt's row is reserved in the ledger with the very parameters, then Stripe is
+asked, then the row is completed. A row found reserved tells that an earlier try got lost on the way; then the
+same key and parameters are sent again while Stripe surely remembers them (24 hours, Stripe API reference:
+Idempotent requests), and after that Stripe is only asked what became of it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Charging:
     async def _first(self, this: Try, claim: AttemptClaim, facts: Invoice) -> Charged:
         if facts.status != "open":
             return await self._conclude(this, this.result("not_needed", invoice=facts))
-        if facts.processing:  # a bank debit is under way: its answer takes days, a second one would be paid twice
+        if facts.processing:  # a bank debit is under way: its answer takes days, a second one would pay twice
             return await self._conclude(this, this.result("processing", invoice=facts))
         if facts.method is None:
             return await self._conclude(this, this.result("declined", invoice=facts))
@@ -118,7 +118,7 @@ class Charging:
         except stripe.InvalidRequestError as error:
             return await self._refused(this, error, method)
         except stripe.IdempotencyError:
-            # The key belongs to another request: a ledger that was lost or restored counts from an old number.
+            # The key belongs to another request: a ledger that was restored counts from an old number.
             return await self._conclude(this, this.result("unknown", method=method, invoice=facts))
         return await self._accepted(this, paid, method)
 
@@ -130,9 +130,7 @@ class Charging:
         result: AttemptResult = "processing" if facts.processing else "unknown"
         return await self._conclude(this, this.result(result, method=method, invoice=facts))
 
-    async def _declined(
-        self, this: Try, error: stripe.CardError, method: Method, facts: Invoice
-    ) -> Charged:
+    async def _declined(self, this: Try, error: stripe.CardError, method: Method, facts: Invoice) -> Charged:
         said = card_error(error)
         failure: Failure | None = None
         if said.charge:
@@ -151,9 +149,7 @@ class Charging:
 
     # --- a later try, after one that got lost -----------------------------------------------------------
 
-    async def _go_on(
-        self, this: Try, claim: AttemptClaim, reading: Reading, stop: Charged | None
-    ) -> Charged:
+    async def _go_on(self, this: Try, claim: AttemptClaim, reading: Reading, stop: Charged | None) -> Charged:
         facts, age = reading.facts, this.at - claim.reserved_at
         witness = await self._witness(this, claim, reading)
         if stop is not None or age >= KEY_LIFE or facts.status not in ("open", "paid"):
@@ -178,7 +174,7 @@ class Charging:
             return await self._conclude(this, witness)  # Stripe stored a 500 for what it had carried out
 
     async def _witness(self, this: Try, claim: AttemptClaim, reading: Reading) -> Charged | None:
-        """What the invoice's last charge tells about the lost try: same method, made while its key was alive."""
+        """What the invoice's last charge tells of the lost try: same method, made while its key was alive."""
         charge, method = reading.charge, _method(claim)
         if charge is None or method is None:
             return None

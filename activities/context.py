@@ -62,14 +62,16 @@ class PolicyBook:
     def load(self, name: str) -> Policy:
         """The policy called `name`. Raises PolicyError with a sentence that says what to change."""
         if not name.replace("-", "").replace("_", "").isalnum():
-            raise PolicyError(f"{name!r} is not the name of a policy: write letters, digits, - and _, such as standard")
+            raise PolicyError(f"{name!r} is not the name of a policy: write letters, digits, - and _")
         own = self._folder / f"{name}.yaml" if self._folder is not None else None
         if own is not None and own.is_file():
             policy = _own_policy(str(own), own.stat().st_mtime_ns, own.stat().st_size)
         else:
             policy = _shipped_policy(name, str(self._folder) if self._folder else "")
         if policy.name != name:
-            raise PolicyError(f"{name}.yaml: name: is {policy.name!r}: a policy's file bears its name, rename one")
+            raise PolicyError(
+                f"{name}.yaml: name is {policy.name!r}: a policy's file bears its name, rename one of them"
+            )
         return policy
 
 
@@ -115,7 +117,7 @@ SANDBOX_BUSINESS = BusinessProfile(
 
 
 def load_business(folder: Path | None) -> BusinessProfile:
-    """The profile in the folder, or the sandbox's when there is none. Raises PolicyError naming each mistake."""
+    """The profile in the folder, or the sandbox's when there is none. Raises PolicyError for its mistakes."""
     path = folder / BUSINESS_FILE if folder is not None else None
     if path is None or not path.is_file():
         return SANDBOX_BUSINESS
@@ -125,8 +127,8 @@ def load_business(folder: Path | None) -> BusinessProfile:
     except yaml.YAMLError as error:
         raise PolicyError(f"{BUSINESS_FILE}: this is not YAML: {error}") from error
     except ValidationError as error:
-        lines = [f"{BUSINESS_FILE}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise PolicyError("\n".join(lines)) from None
+        mistakes = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise PolicyError("\n".join(f"{BUSINESS_FILE}: {mistake}" for mistake in mistakes)) from None
 
 
 # --- time, refusals, logs -----------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """One message per case, step and channel: the protocol that e-mail and SMS share.
 
-The message is claimed in the ledger before the provider is called. A claim that is found means that an earlier
-try may have sent it: the outcome is then unknown for good, and it is never sent again, because neither provider
-could tell the repeat from a new message.
+The message is claimed in the ledger before the provider is called. A claim that is found means that an
+earlier try may have sent it: the outcome is then unknown, and it is never sent again, because neither
+provider can tell a repeat from a new message.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Dispatching:
     async def send(self, order: Order) -> MessageSent:
         """Send the message of the order once, or tell what became of it before, or why it does not go out."""
         if not isinstance(order.action, Send):
-            raise TypeError(f"a sender was given {order.action.kind}: schedule the activity that fits the action")
+            raise TypeError(f"a sender was given {order.action.kind}: schedule the activity that fits it")
         this = Try(order, order.action, business_time())
         before = await self._before(this)
         if before is not None:
@@ -109,7 +109,7 @@ class Dispatching:
     async def _found(self, this: Try, dispatch_id: str, fate: Any) -> MessageSent:
         if fate is not None:
             return this.ended(fate)
-        return await self._end(this, dispatch_id, "unknown", detail="an earlier try ended before it had an answer")
+        return await self._end(this, dispatch_id, "unknown", detail="an earlier try got lost on the way")
 
     async def _claimed(self, this: Try, told: StripeInvoice, facts: Invoice, words: Rendered) -> MessageSent:
         claim = await self._ledger.dispatches.claim(
@@ -144,9 +144,15 @@ class Dispatching:
             )
         if why.opted_out:
             await self._ledger.consents.set(
-                this.order.ref.account, facts.customer, this.send.channel, "revoked",
-                source="provider", at=this.at, by="customer", text=why.detail,
-            )  # fmt: skip
+                account=this.order.ref.account,
+                customer=facts.customer,
+                channel=this.send.channel,
+                state="revoked",
+                source="provider",
+                at=this.at,
+                by="customer",
+                text=why.detail,
+            )
         fate: Fate = "unreachable" if why.opted_out or why.address_bad else "failed"
         return await self._end(this, dispatch_id, fate, detail=why.detail)
 
@@ -191,7 +197,8 @@ def _still_owed(facts: Invoice, send: Send) -> bool:
 
 def _product(told: StripeInvoice) -> str | None:
     """What the invoice is for: its first line, without the quantity that Stripe writes before it."""
-    line = next((line.description for line in (told.lines.data if told.lines else ()) if line.description), None)
+    lines = told.lines.data if told.lines else ()
+    line = next((line.description for line in lines if line.description), None)
     if line is None:
         return None
     _, times, rest = line.partition(" × ")
@@ -209,4 +216,3 @@ def _card(told: StripeInvoice) -> tuple[str | None, str | None]:
     method = next((place for place in places if place), None)
     card = method.card if isinstance(method, PaymentMethod) else None
     return (card.brand, card.last4) if card else (None, None)
-

@@ -129,8 +129,8 @@ def payload(mail: Mail) -> dict[str, Any]:
 
 
 def _timed_out_before_answer(error: Exception) -> bool:
-    """Whether connecting or writing timed out. urllib wraps those alone into URLError, and not the wait for the
-    answer; what was not written to its end, SendGrid cannot have taken.
+    """Whether connecting or writing timed out. urllib wraps only those into URLError, not the wait for the
+    answer; and what was not written to its end SendGrid cannot have taken.
     """
     return isinstance(error, URLError) and isinstance(error.reason, TimeoutError)
 

@@ -22,7 +22,7 @@ _FROM_METADATA = "stripe customer metadata"
 
 @dataclass(frozen=True)
 class Reading:
-    """An invoice as Stripe told it (None: Stripe does not know it), and the facts that may leave the activity."""
+    """An invoice as Stripe told it (None: it does not know it), and the facts that may leave the activity."""
 
     told: StripeInvoice | None
     charge: StripeCharge | None
@@ -62,15 +62,19 @@ class InvoiceReader:
             channels.append(Channel.SMS)
         return tuple(channels)
 
-    async def _sms_granted(
-        self, ref: CaseRef, told: StripeInvoice, state: str | None, at: datetime
-    ) -> bool:
+    async def _sms_granted(self, ref: CaseRef, told: StripeInvoice, state: str | None, at: datetime) -> bool:
         said = told.who.metadata.get(SMS_CONSENT_KEY, "") if told.who else ""
         if state is None and said.strip().lower() in SMS_CONSENT_YES:
             await self._ledger.consents.set(
-                ref.account, told.customer_id, Channel.SMS, "granted", source=_FROM_METADATA, at=at, by="customer",
+                account=ref.account,
+                customer=told.customer_id,
+                channel=Channel.SMS,
+                state="granted",
+                source=_FROM_METADATA,
+                at=at,
+                by="customer",
                 text=f"{SMS_CONSENT_KEY}={said.strip()}",
-            )  # fmt: skip
+            )
             return True
         return state == "granted"
 

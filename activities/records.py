@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from temporalio import activity
 
 from activities.interface import RecordActivities
@@ -32,8 +34,7 @@ class LedgerRecords(RecordActivities):
             waiting_on=decision.waiting_on,
             next_at=decision.until if decision.action is None else question.now,
             next_what=decision.reason,
-            policy_name=policy.name,
-            policy_version=policy.version,
         )
+        summary = replace(summary, policy_name=policy.name, policy_version=policy.version)
         await self._ledger.cases.remember(step.state.ref.case_id, question.seq, step.entries, summary)
         return step

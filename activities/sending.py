@@ -29,8 +29,8 @@ class Refused:
 
     `retryable`: the same message may be sent later; `retry_after` in seconds, when the provider named it.
     `definite`: nothing was sent for certain, so the claim may be released. `opted_out`: the customer wrote
-    STOP, revoke the consent. `address_bad`: this address will never do. `operator`: only a person can mend it (key,
-    sender, account). `detail` is for logs and the ledger and holds nothing personal.
+    STOP, revoke the consent. `address_bad`: this address will never do. `operator`: only a person can mend it
+    (key, sender, account). `detail` is for logs and the ledger and holds nothing personal.
     """
 
     detail: str

@@ -55,7 +55,7 @@ class StripeCalls:
         self._client = client.v1
 
     async def invoice(self, ref: CaseRef) -> StripeInvoice | None:
-        """The invoice with customer, subscription, payments and methods; None when Stripe does not know it."""
+        """The invoice with customer, subscription, payments, methods; None when Stripe does not know it."""
         params = cast(Any, {"expand": INVOICE_EXPANSION})
         with guarded("invoices.retrieve"):
             try:
@@ -69,7 +69,8 @@ class StripeCalls:
     async def charge(self, ref: CaseRef, charge_id: str) -> StripeCharge:
         """A charge with its outcome."""
         with guarded("charges.retrieve"):
-            return parse(StripeCharge, await self._client.charges.retrieve_async(charge_id, {}, _options(ref)))
+            found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
+        return parse(StripeCharge, found)
 
     async def pay(self, ref: CaseRef, number: int, params: dict[str, Any]) -> StripeInvoice:
         """Charge the invoice once, as attempt `number`.

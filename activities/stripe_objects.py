@@ -237,7 +237,7 @@ W = TypeVar("W", bound=Wire)
 
 
 def parse(model: type[W], answer: StripeObject) -> W:
-    """Read an answer of Stripe's. Raises ApplicationError `StripeAnswerUnreadable`, naming fields, never values."""
+    """Read an answer of Stripe's. Raises ApplicationError `StripeAnswerUnreadable`: fields, never values."""
     return parse_dict(model, answer.to_dict())
 
 

@@ -1,4 +1,4 @@
-"""Translates Stripe's objects into the facts of `dunning.facts`: no address, name, number or link gets through."""
+"""Translates Stripe's objects into the facts of `dunning.facts`: no address, name or link gets through."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def moment(seconds: int) -> datetime:
 
 
 def charge_worth_reading(invoice: StripeInvoice) -> str | None:
-    """The id of the charge that paid the invoice, or of the last one that failed to; None when there is none."""
+    """The id of the charge that paid the invoice, or of the last one that failed to, if there is one."""
     if invoice.status == "paid":
         paying = (i.latest_charge for i in invoice.intents if i.status == "succeeded" and i.latest_charge)
         return next(paying, None)
@@ -100,10 +100,10 @@ def zone_of(invoice: StripeInvoice) -> str | None:
 
 
 def method_to_charge(invoice: StripeInvoice) -> Method | None:
-    """What Stripe would charge: the first found of the invoice's, the subscription's and the customer's defaults.
+    """What Stripe would charge: the first of the invoice's, the subscription's and the customer's defaults.
 
-    At each place the payment method goes before the source (Stripe API reference: Invoice.default_payment_method,
-    Subscription.default_payment_method, Customer.invoice_settings).
+    At each place the payment method goes before the source (Stripe API reference:
+    Invoice.default_payment_method, Subscription.default_payment_method, Customer.invoice_settings).
     """
     subscription, customer = invoice.subscription, invoice.who
     found: list[PaymentMethod | str | None] = [invoice.default_payment_method, invoice.default_source]
@@ -139,10 +139,10 @@ def _with_card(identifier: str, kind: str, card: Card | None) -> Method:
 def latest_failure(invoice: StripeInvoice, charge: StripeCharge | None) -> Failure | None:
     """The last failed attempt on the invoice.
 
-    The charge is the better witness: Stripe wipes `last_payment_error` whenever the PaymentIntent changes. What
-    has no charge of its own (3-D Secure wanted, no answer from the customer) carries no time either; it counts
-    from a second after the charge before it, or from the PaymentIntent's creation, so that reading it twice
-    tells the same.
+    The charge is the better witness: Stripe wipes `last_payment_error` whenever the PaymentIntent changes.
+    What has no charge of its own (3-D Secure wanted, no answer from the customer) carries no time either; it
+    counts from a second after the charge before it, or from the PaymentIntent's creation, so that reading it
+    twice tells the same.
     """
     intent = open_intent(invoice)
     if intent is None:
@@ -158,7 +158,7 @@ def latest_failure(invoice: StripeInvoice, charge: StripeCharge | None) -> Failu
 
 
 def failed_charge(charge: StripeCharge, error: PaymentError | None) -> Failure | None:
-    """The failure that a charge tells; None unless it failed. `error` adds what only the error object says."""
+    """The failure that a charge tells; None unless it failed. `error` adds what only that object says."""
     if charge.status != "failed":
         return None
     said = error if error is not None and error.charge in (None, charge.id) else PaymentError()
@@ -196,4 +196,3 @@ def refusal(error: PaymentError, at: datetime, method: Method | None) -> Failure
 def wants_authentication(failure: Failure) -> bool:
     """Whether the failure says that only the customer, authenticating, can make the payment succeed."""
     return bool(AUTHENTICATION & {failure.code, failure.decline_code})
-

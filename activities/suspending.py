@@ -1,7 +1,7 @@
 """Effects on the subscription and the final action: suspend, restore, mark uncollectible, cancel.
 
-Each reads the invoice first; who has paid is not suspended, written off or canceled. All calls may be repeated
-safely, so a row found reserved is simply carried on with.
+Each reads the invoice first; who has paid is not suspended, written off or canceled. All calls may be
+repeated safely, so a row found reserved is simply carried on with.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ledger.records import SuspensionRecord
 
 Effect = Literal["suspend", "restore", "mark_uncollectible", "cancel_subscription"]
 
-#: `pause_collection` of a suspended subscription: invoices are voided, no debt grows, undoing it bills nothing.
+#: `pause_collection` of a suspended subscription: no debt grows, and undoing it bills nothing.
 PAUSED = "void"
 #: Subscriptions that bill nothing any more (Stripe API reference: Subscription.status).
 ENDED = frozenset({"canceled", "incomplete_expired"})
@@ -71,9 +71,9 @@ class Suspending:
         at, key = business_time(), suspension_key(facts)
         pauses = subscription is not None and how == "pause_collection"
         record = await self._ledger.suspensions.begin(
-            ref.account,
-            key,
-            ref.invoice_id,
+            account=ref.account,
+            subscription=key,
+            invoice_id=ref.invoice_id,
             how="pause_collection" if pauses else "event_only",
             previous=_kept(subscription) if pauses else {},
             at=at,
@@ -82,9 +82,11 @@ class Suspending:
         if record.unconfirmed:
             if pauses and subscription is not None:
                 await self._stripe.pause_collection(ref, subscription.id, {"behavior": PAUSED}, "suspend")
-            await self._ledger.suspensions.completed(ref.account, key, at=at)
+            suspensions = self._ledger.suspensions
+            await suspensions.completed(account=ref.account, subscription=key, to="active", at=at)
         elif not record.first:
-            detail = f"suspended already because of {', '.join(i for i in record.invoices if i != ref.invoice_id)}"
+            others = [invoice for invoice in record.invoices if invoice != ref.invoice_id]
+            detail = f"suspended already because of {', '.join(others)}"
         log(ref, "suspended", how=record.how, subscription=facts.subscription)
         return _done("suspend", "done", detail)
 
@@ -100,13 +102,16 @@ class Suspending:
         ref, at = order.ref, business_time()
         reading = await self._reader.read(ref, failure=False)
         key = suspension_key(reading.facts)
-        record = await self._ledger.suspensions.lift(ref.account, key, ref.invoice_id, at=at)
+        suspensions = self._ledger.suspensions
+        record = await suspensions.lift(
+            account=ref.account, subscription=key, invoice_id=ref.invoice_id, at=at
+        )
         if record is None:
             return _done("restore", "not_needed", "the ledger knows no suspension because of this invoice")
         if record.state != "lifting":
             return _done("restore", "not_needed", f"still owed: {', '.join(record.invoices)}")
         detail = await self._unpause(ref, record, reading.told)
-        await self._ledger.suspensions.completed(ref.account, key, at=at)
+        await suspensions.completed(account=ref.account, subscription=key, to="lifted", at=at)
         log(ref, "restored", how=record.how, detail=detail)
         return _done("restore", "done", detail)
 
@@ -165,12 +170,12 @@ class Suspending:
         if order.shadow:
             return _done(effect, "shadow")
         key = f"{order.ref.case_id}/{effect}"
-        claim = await self._ledger.effects.claim(key, {"effect": effect}, business_time())
+        claim = await self._ledger.effects.claim(key, {"effect": effect}, at=business_time())
         if claim.state == "done" and claim.result is not None:
             return EffectDone.model_validate(claim.result)
         detail = await act(facts, told)
         done = _done(effect, "not_needed" if detail else "done", detail)
-        await self._ledger.effects.complete(key, done.model_dump(mode="json"), business_time())
+        await self._ledger.effects.complete(key, done.model_dump(mode="json"), at=business_time())
         log(order.ref, "final action", effect=effect, result=done.result, detail=detail)
         return done
 

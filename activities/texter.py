@@ -141,9 +141,9 @@ class TwilioTexter:
     def _client(self, headers: dict[str, str]) -> Client:
         """A client for one call, which puts the answer's headers into `headers` (the SDK's errors lack them).
 
-        The SDK's HTTP client keeps the last answer in an attribute and returns that: two threads with one client
-        could exchange their answers. And a pooled connection that died while idle would make a message unknown
-        that was never sent, so every call connects afresh.
+        The SDK's HTTP client keeps the last answer in an attribute and returns that: two threads with one
+        client could exchange their answers. And a pooled connection that died while idle would make a message
+        unknown that was never sent, so every call connects afresh.
         """
 
         def keep(response: requests.Response, *_: Any, **__: Any) -> None:

@@ -40,7 +40,7 @@ def open_case(
         invoice=invoice,
         plan=plan,
         opened_at=now,
-        verdict=classify(invoice.failure),
+        verdict=classify(invoice.failure, at=now),
         next_number=next_number,
     )
 

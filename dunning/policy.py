@@ -134,7 +134,7 @@ class Messages(Section):
 
     @model_validator(mode="after")
     def _steps_are_unique(self) -> Messages:
-        names = [m.step for m in (*self.before_grace, *self.grace)]
+        names = [*(m.step for m in self.before_grace), *(m.step for m in self.grace)]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"step {twice[0]} stands twice: every step needs a name of its own")

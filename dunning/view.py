@@ -8,7 +8,7 @@ from typing import Any
 from dunning.case import CaseState, Entry
 from dunning.decision import Decision
 from dunning.grace import grace_ends_at
-from dunning.money import Money, format_money
+from dunning.money import Money
 from dunning.policy import Policy
 from dunning.values import RETRYABLE, DeclineClass, Outcome, RecoveredVia, Stage, Value, WaitingOn
 
@@ -102,15 +102,15 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
 
     Lists, not tables: the UI shows tables without borders.
     """
-    money = format_money(Money(amount=state.invoice.amount_remaining, currency=state.invoice.currency), "en")
+    owed = Money(amount=state.invoice.amount_remaining, currency=state.invoice.currency)
+    money = f"{owed.decimal:,} {owed.currency}"
     lines = [f"## {_headline(state)}", "", f"- **Money at stake:** {money}"]
     if decision.until is not None:
         lines.append(f"- **Next:** {decision.until:%a %d %b %Y %H:%M} UTC, {decision.reason}")
     elif decision.action is not None:
         lines.append(f"- **Now:** {decision.reason}")
     if state.verdict is not None:
-        told = " (never tell the customer why)" if state.verdict.hide_reason else ""
-        lines.append(f"- **Why it failed:** {state.verdict.words or state.verdict.code}{told}")
+        lines.append(f"- **Why it failed:** {state.verdict.words or state.verdict.code}")
     if state.stage in (Stage.RECOVERING, Stage.GRACE):
         lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone})")
     if state.human is not None:
@@ -120,7 +120,9 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
         lines.append(f"- **More time asked for:** {asked}; answer by {state.request.answer_by:%a %d %b}")
     lines += [f"- **Not answering:** {f.what} since {f.since:%d %b %H:%M}: {f.error}" for f in state.faults]
     lines += ["", f"- **Invoice:** [{state.ref.invoice_id}]({_stripe_link(state)})", "", "### What happened"]
-    lines += [f"- {e.at:%d %b %H:%M}: {e.text}" + ("" if e.by == "engine" else f" (by {e.by})") for e in entries[-12:]]
+    for entry in entries[-12:]:
+        by = "" if entry.by == "engine" else f" (by {entry.by})"
+        lines.append(f"- {entry.at:%d %b %H:%M}: {entry.text}{by}")
     lines += ["", "### What support may do", *_possible(state)]
     return "\n".join(lines)
 

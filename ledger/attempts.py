@@ -40,9 +40,9 @@ class Attempts:
     ) -> AttemptClaim:
         """Claim the attempt; exactly one caller gets `new`. `amount` in minor units.
 
-        `reserved`: somebody began it and no end is known; send the stored `params` under the same idempotency
-        key, or ask Stripe first once the key is older than 24 hours (Stripe API reference: Idempotent requests).
-        `done`: take its result.
+        `reserved`: somebody began it and no end is known. Send the stored `params` under the same idempotency
+        key; once that is older than 24 hours ask Stripe first (Stripe API reference: Idempotent requests).
+        `done`: take its result. Raises NotInLedger if the case was never claimed.
         """
         attempt = AttemptRow(
             account=account,

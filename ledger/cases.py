@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -70,7 +71,7 @@ class Cases:
             row = await _latest(session, account, invoice_id, lock=True)
             while not _goes_on(row, run_id):
                 await _open(session, opening, 1 if row is None else row.episode + 1)
-                row = await _latest(session, account, invoice_id, lock=True)  # ours, or that of who was faster
+                row = await _latest(session, account, invoice_id, lock=True)  # ours, or the faster one's
             assert row is not None
             if row.workflow_id != workflow_id:
                 held_by = row.workflow_id
@@ -84,9 +85,7 @@ class Cases:
                 held_by=held_by,
             )
 
-    async def remember(
-        self, case_id: str, seq0: int, entries: Sequence[Entry], summary: CaseSummary
-    ) -> bool:
+    async def remember(self, case_id: str, seq0: int, entries: Sequence[Entry], summary: CaseSummary) -> bool:
         """Write what one step of a case said and where the case now stands, in one transaction.
 
         The entries are numbered from `seq0` on. A step may be carried out again when a worker died before
@@ -121,7 +120,7 @@ class Cases:
         """
         if subscription is None:
             return None
-        mine = select(CaseRow.opened_at).where(col(CaseRow.id) == before_case_id).scalar_subquery()
+        mine = select(col(CaseRow.opened_at)).where(col(CaseRow.id) == before_case_id).scalar_subquery()
         query = (
             select(CaseRow)
             .where(
@@ -153,7 +152,7 @@ class Cases:
         limit: int = 100,
         cursor: str | None = None,
     ) -> CasePage:
-        """Cases that fit all that is given, newest first. Raises LedgerError for a cursor that is not ours."""
+        """Cases that fit all that is given, newest first. Raises LedgerError for a foreign cursor."""
         wanted = {
             "account": account,
             "invoice_id": invoice,
@@ -190,11 +189,11 @@ class Cases:
         async with self._database.read() as session:
             return tuple(from_row(EntryRecord, row) for row in await session.scalars(query))
 
-    async def _first(self, query: Select[tuple[CaseRow]]) -> CaseRecord | None:
+    async def _first(self, query: Select[CaseRow]) -> CaseRecord | None:
         found = await self._all(query.limit(1))
         return found[0] if found else None
 
-    async def _all(self, query: Select[tuple[CaseRow]]) -> tuple[CaseRecord, ...]:
+    async def _all(self, query: Select[CaseRow]) -> tuple[CaseRecord, ...]:
         async with self._database.read() as session:
             return tuple(from_row(CaseRecord, row) for row in await session.scalars(query))
 
@@ -202,7 +201,7 @@ class Cases:
 # --- claiming -----------------------------------------------------------------------------------------
 
 
-def _latest_query(account: str, invoice_id: str) -> Select[tuple[CaseRow]]:
+def _latest_query(account: str, invoice_id: str) -> Select[CaseRow]:
     of_invoice = and_(col(CaseRow.account) == account, col(CaseRow.invoice_id) == invoice_id)
     return select(CaseRow).where(of_invoice).order_by(col(CaseRow.episode).desc())
 
@@ -231,11 +230,13 @@ async def _take_over(session: AsyncSession, row: CaseRow, run_id: str, at: datet
 
 async def _next_number(session: AsyncSession, account: str, invoice_id: str) -> int:
     of_invoice = and_(col(AttemptRow.account) == account, col(AttemptRow.invoice_id) == invoice_id)
-    return 1 + (await session.scalar(select(func.max(AttemptRow.number)).where(of_invoice)) or 0)
+    return 1 + (await session.scalar(select(func.max(col(AttemptRow.number))).where(of_invoice)) or 0)
 
 
 async def _next_seq(session: AsyncSession, case_id: str) -> int:
-    highest = await session.scalar(select(func.max(EntryRow.seq)).where(col(EntryRow.case_id) == case_id))
+    highest = await session.scalar(
+        select(func.max(col(EntryRow.seq))).where(col(EntryRow.case_id) == case_id)
+    )
     return 0 if highest is None else highest + 1
 
 
@@ -258,11 +259,16 @@ async def _update(session: AsyncSession, case_id: str, seq0: int, summary: CaseS
     )
     statement = update(CaseRow).where(col(CaseRow.id) == case_id, not_older)
     statement = statement.values(**values, seq=seq0, remembered_at=summary.at)
-    return await changed(session, statement.execution_options(synchronize_session=False)) == 1
+    try:
+        return await changed(session, statement.execution_options(synchronize_session=False)) == 1
+    except IntegrityError as error:  # it closed, another episode was opened, and now it would go on
+        raise LedgerError(
+            f"case {case_id} is closed and a later case of its invoice is open: end this workflow"
+        ) from error
 
 
 async def _must_exist(session: AsyncSession, case_id: str) -> None:
-    if await session.scalar(select(CaseRow.id).where(col(CaseRow.id) == case_id)) is None:
+    if await session.scalar(select(col(CaseRow.id)).where(col(CaseRow.id) == case_id)) is None:
         raise NotInLedger(f"case {case_id} is not in the ledger: claim it before you remember anything of it")
 
 
@@ -299,7 +305,7 @@ def _after(cursor: str) -> ColumnElement[bool]:
         moment, _, case_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
         opened_at = datetime.fromisoformat(moment)
     except (binascii.Error, UnicodeError, ValueError) as error:
-        raise LedgerError(f"{cursor!r} is not a cursor of a list of cases: start from the first page") from error
+        raise LedgerError(f"{cursor!r} is no cursor of a list of cases: start at the first page") from error
     return or_(
         col(CaseRow.opened_at) < opened_at,
         and_(col(CaseRow.opened_at) == opened_at, col(CaseRow.id) < case_id),

@@ -1,4 +1,4 @@
-"""Numbers over the whole ledger, for metrics. They read whole tables: ask every few seconds, not every case."""
+"""Numbers over the whole ledger, for metrics. They read whole tables: ask every few seconds at most."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ledger.tables import AttemptRow, CaseRow, DispatchRow
 
 
 async def count(database: Database) -> Counts:
-    """Cases by stage and outcome, attempts by class and outcome, money by currency and via, messages by fate."""
+    """Cases, attempts, recovered money and messages, each by the two things that `Counts` names."""
     number = func.count()
     cases = select(col(CaseRow.stage), col(CaseRow.outcome), number)
     attempts = select(col(AttemptRow.decline_class), col(AttemptRow.outcome), number)
@@ -35,7 +35,7 @@ async def count(database: Database) -> Counts:
     )
 
 
-async def _pairs(database: Database, query: Select[Any]) -> dict[tuple[str, str], int]:
+async def _pairs(database: Database, query: Select[*tuple[Any, ...]]) -> dict[tuple[str, str], int]:
     async with database.read() as session:
         rows = (await session.execute(query)).all()
     return {(str(first or ""), str(second or "")): int(n) for first, second, n in rows}

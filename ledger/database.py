@@ -10,8 +10,10 @@ from typing import Any, cast
 from sqlalchemy import Connection, CursorResult, Engine, Executable, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+from ledger.errors import NotInLedger
 from ledger.tables import Row, table
 from ledger.types import dump_json
 from ledger.urls import parse_url
@@ -110,9 +112,18 @@ async def insert_once(session: AsyncSession, row: Row) -> bool:
     """Insert unless a unique key is taken; True if we got it. This is how everything is claimed.
 
     A concurrent insert of the same key is waited for, so afterwards the winner's row can be read.
+    Raises NotInLedger if the case or message that the row belongs to does not exist.
     """
-    insert = _dialect(session).insert(table(type(row))).values(_values(row))
-    return await changed(session, insert.on_conflict_do_nothing()) == 1
+    insert = _dialect(session).insert(table(type(row))).values(_values(row)).on_conflict_do_nothing()
+    try:
+        return await changed(session, insert.execution_options(preserve_rowcount=True)) == 1
+    except IntegrityError as error:
+        owner = getattr(row, "case_id", None) or getattr(row, "dispatch_id", None)
+        if owner is None:
+            raise
+        raise NotInLedger(
+            f"{owner} is not in the ledger: claim it before you record anything of it"
+        ) from error
 
 
 async def put(session: AsyncSession, rows: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""Messages: claimed before a provider is called, because no provider of ours can tell a repeat from a new one."""
+"""Messages: claimed before a provider is called, because no provider knows a repeat from a new one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Dispatches:
     async def claim(
         self, *, case_id: str, step: str, channel: Channel, template: str, customer: str, at: datetime
     ) -> DispatchClaim:
-        """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, do not send it again."""
+        """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, never send again.
+
+        Raises NotInLedger if the case was never claimed.
+        """
         dispatch = DispatchRow(
             id=f"dsp_{uuid4().hex}",
             case_id=case_id,
@@ -73,7 +76,7 @@ class Dispatches:
         return False
 
     async def release(self, dispatch_id: str) -> bool:
-        """Undo a claim after a definite refusal; False if the message has a fate or was heard of meanwhile."""
+        """Undo a claim after a definite refusal; False if it has a fate or was heard of meanwhile."""
         heard_of = exists().where(col(DispatchEventRow.dispatch_id) == dispatch_id)
         unsent = and_(col(DispatchRow.id) == dispatch_id, col(DispatchRow.fate).is_(None), ~heard_of)
         async with self._database.write() as session:
@@ -84,10 +87,7 @@ class Dispatches:
         self, dispatch_id: str, *, provider: str, event: str, at: datetime, detail: str = ""
     ) -> bool:
         """Append what a provider told; False if it told the same before. Raises NotInLedger."""
-        row = DispatchEventRow(
-            dispatch_id=dispatch_id, provider=provider, event=event, at=at, detail=detail
-        )
-        await self._must_exist(dispatch_id)
+        row = DispatchEventRow(dispatch_id=dispatch_id, provider=provider, event=event, at=at, detail=detail)
         async with self._database.write() as session:
             return await insert_once(session, row)
 
@@ -112,7 +112,7 @@ class Dispatches:
 
     async def _must_exist(self, dispatch_id: str) -> None:
         if await self.by_id(dispatch_id) is None:
-            raise NotInLedger(f"message {dispatch_id} is not in the ledger: it was never claimed, or released")
+            raise NotInLedger(f"message {dispatch_id} is not in the ledger: never claimed, or released")
 
     async def _first(self, where: ColumnElement[bool]) -> DispatchRecord | None:
         found = await self._all(where)

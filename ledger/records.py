@@ -1,4 +1,4 @@
-"""What the ledger hands out: small frozen values, never rows. Times are aware UTC, money is in minor units."""
+"""What the ledger hands out: small frozen values, never rows. Times are aware UTC, money in minor units."""
 
 from __future__ import annotations
 

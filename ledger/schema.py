@@ -1,11 +1,7 @@
-"""The tables' version: bring a database up to date, and refuse one that is not.
-
-`python -m ledger.schema "add a column"` drafts a migration from the difference between tables and migrations.
-"""
+"""The tables' version: bring a database up to date, and refuse one that is not."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +22,7 @@ SchemaState = Literal["empty", "older", "current", "newer"]
 
 
 def upgrade(url: str) -> None:
-    """Bring the database to this version's tables, in one transaction; safe to run from many processes at once.
+    """Bring the database to this version's tables, in one transaction; safe in many processes at once.
 
     Creates the file and folder of an SQLite database. Raises SchemaError if a newer version was here before.
     """
@@ -111,8 +107,6 @@ def draft_migration(message: str) -> None:
         url = f"sqlite:///{folder}/draft.db"
         upgrade(url)
         with _connect(url, writes=True) as connection:
-            command.revision(_config(connection), message=message, autogenerate=True)
-
-
-if __name__ == "__main__":
-    draft_migration(" ".join(sys.argv[1:]) or "unnamed")
+            config = _config(connection)
+            number = len(list(ScriptDirectory.from_config(config).walk_revisions())) + 1
+            command.revision(config, message=message, autogenerate=True, rev_id=f"{number:04d}")

@@ -1,6 +1,6 @@
 """Suspended subscriptions: one row each, with the invoices that caused it and what to put back.
 
-    begin -> reserved -- provider said yes --> active -- lift of the last invoice --> lifting --> lifted
+begin -> reserved -- provider said yes --> active -- lift of the last invoice --> lifting --> lifted
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import and_, select
+from sqlalchemy import Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -95,7 +95,7 @@ class Suspensions:
         async with self._database.write() as session:
             held = await _locked(session, account, subscription)
             if held is None:
-                raise NotInLedger(f"subscription {subscription} was never suspended: begin before you complete")
+                raise NotInLedger(f"subscription {subscription} was never suspended: begin it first")
             if held.state == _STEPS[to]:
                 held.state, held.changed_at = to, at
             return _record(held)
@@ -107,15 +107,14 @@ class Suspensions:
             return None if row is None or row.state == "lifted" else _record(row)
 
 
-def _query(account: str, subscription: str) -> Any:
+def _query(account: str, subscription: str) -> Select[SuspensionRow]:
     return select(SuspensionRow).where(
         and_(col(SuspensionRow.account) == account, col(SuspensionRow.subscription) == subscription)
     )
 
 
 async def _locked(session: AsyncSession, account: str, subscription: str) -> SuspensionRow | None:
-    row: SuspensionRow | None = (await session.scalars(_query(account, subscription).with_for_update())).first()
-    return row
+    return (await session.scalars(_query(account, subscription).with_for_update())).first()
 
 
 def _record(row: SuspensionRow, *, first: bool = False) -> SuspensionRecord:

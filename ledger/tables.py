@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from sqlalchemy import (
     BigInteger,
     Column,
-    ForeignKey,
     Index,
     Integer,
     MetaData,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -16,9 +17,20 @@ Json = JSON(none_as_null=True)
 
 
 def dump_json(value: Any) -> str:
-    """JSON in plain ASCII: nothing that came from outside (NUL, half a surrogate pair, NaN) can be refused."""
-    plain = to_jsonable_python(value, inf_nan_mode="strings")
-    return json.dumps(plain, ensure_ascii=True, separators=(",", ":"))
+    """JSON in plain ASCII: nothing that came from outside (NUL, half a surrogate, NaN) can be refused."""
+    plain = to_jsonable_python(value)
+    try:
+        return json.dumps(plain, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # NaN and infinities, which JSON does not know
+        return json.dumps(_finite(plain), allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -23,9 +23,9 @@ def parse_url(url: str, *, asynchronous: bool) -> URL:
     if backend == "postgres":  # the older name, which hosters still hand out
         backend = "postgresql"
     if backend not in _DRIVERS:
-        raise LedgerUrlError(f"DATABASE_URL names {given.drivername}, which the ledger does not speak: {_FORMS}")
+        raise LedgerUrlError(f"DATABASE_URL names {given.drivername}, which is no database of ours: {_FORMS}")
     if backend == "sqlite" and (given.database or ":memory:") == ":memory:":
-        raise LedgerUrlError("DATABASE_URL names a database in memory, which ends with the process: name a file")
+        raise LedgerUrlError("DATABASE_URL names a database in memory, which would be lost: name a file")
     if backend == "postgresql" and not given.database:
         raise LedgerUrlError(f"DATABASE_URL names no database: {_FORMS}")
     return given.set(drivername=f"{backend}+{_DRIVERS[backend][asynchronous]}")

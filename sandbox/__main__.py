@@ -28,8 +28,6 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"{error.strerror}\n")
         return 1
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 

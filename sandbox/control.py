@@ -2,59 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import importlib.util
 import re
 import uuid
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from functools import wraps
-from types import ModuleType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
+from sandbox import stripe
+from sandbox.control_calls import CallBody, Handler, Refused, guarded, read_body
+from sandbox.control_stripe import stripe_calls
 from sandbox.faults import Faults
 from sandbox.rules import RequestFault, Rule, WebhookFault
 from sandbox.sendgrid import SendGrid
 from sandbox.twilio import E164, OWN_NUMBER, Fate, Twilio
 from sandbox.world import Message, World
 
-Body = TypeVar("Body", bound=BaseModel)
-Handler = Callable[[Request], Awaitable[Any]]
 
-
-class Refused(Exception):
-    """A control call that cannot be done, with the HTTP status and the parameter at fault."""
-
-    def __init__(self, status: int, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.param = status, param
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Clock(_Body):
+class Clock(CallBody):
     """Set the clock `to` a moment, or ahead by `advance` seconds."""
 
     to: AwareDatetime | None = None
     advance: float | None = Field(default=None, ge=0)
 
 
-class Targets(_Body):
+class Targets(CallBody):
     """Where webhooks go; null switches one off, and a target left out stays as it is."""
 
     sendgrid_events: str | None = None
     twilio_inbound: str | None = None
 
 
-class Inbound(_Body):
+class Inbound(CallBody):
     """A message from a customer's phone."""
 
     sender: str = Field(alias="from", pattern=f"^{E164.pattern}$")
@@ -64,7 +45,7 @@ class Inbound(_Body):
     messaging_service_sid: str | None = None
 
 
-class SmsStatus(_Body):
+class SmsStatus(CallBody):
     """A status for a message that was accepted."""
 
     sid: str
@@ -72,7 +53,7 @@ class SmsStatus(_Body):
     error_code: int | None = None
 
 
-class SmsFate(_Body):
+class SmsFate(CallBody):
     """What becomes of messages to one number."""
 
     to: str
@@ -82,82 +63,50 @@ class SmsFate(_Body):
     silent: bool = False
 
 
-class Account(_Body):
+class Account(CallBody):
     """A Twilio account that the sandbox knows."""
 
     sid: str = Field(pattern=r"^AC[0-9a-f]{32}$")
     token: str = Field(min_length=1)
 
 
-class MailEvent(_Body):
+MailEventName = Literal[
+    "processed",
+    "deferred",
+    "delivered",
+    "bounce",
+    "blocked",
+    "async_bounce",
+    "dropped",
+    "open",
+    "click",
+    "spamreport",
+    "unsubscribe",
+    "group_unsubscribe",
+    "group_resubscribe",
+]
+
+
+class MailEvent(CallBody):
     """An event for an accepted mail, found by message id or by a custom argument."""
 
-    event: str
+    event: MailEventName
     message_id: str | None = None
     custom_args: dict[str, str] = Field(default_factory=dict)
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
-class MailFate(_Body):
+class MailFate(CallBody):
     """What becomes of mails to one address; an empty list means: processed and delivered."""
 
     address: str
     fate: list[str]
 
 
-class CardUpdate(_Body):
-    """The card updater's news: the same card with another expiry."""
-
-    payment_method: str
-    exp_month: int = Field(ge=1, le=12)
-    exp_year: int = Field(ge=2000)
-
-
-class Wait(_Body):
+class Wait(CallBody):
     """How long to wait, in real seconds."""
 
     timeout: float = Field(default=30.0, gt=0)
-
-
-def _guarded(handler: Handler) -> Handler:
-    """Answers refusals in one shape: `{"error": {"code", "message", "param"}}`."""
-
-    @wraps(handler)
-    async def guarded(request: Request) -> JSONResponse:
-        try:
-            return JSONResponse(await handler(request))
-        except Refused as refusal:
-            return _refusal(refusal.status, str(refusal), refusal.param)
-        except ValidationError as error:
-            first = error.errors()[0]
-            param = ".".join(str(part) for part in first["loc"]) or None
-            return _refusal(400, f"{param or 'body'}: {first['msg']}", param)
-        except ValueError as error:
-            return _refusal(400, str(error), None)
-
-    return guarded
-
-
-def _refusal(status: int, message: str, param: str | None) -> JSONResponse:
-    code = {404: "not_found", 408: "timeout", 501: "not_available"}.get(status, "invalid_request")
-    return JSONResponse({"error": {"code": code, "message": message, "param": param}}, status)
-
-
-async def _read(request: Request, kind: type[Body]) -> Body:
-    return kind.model_validate_json(await request.body() or b"{}")
-
-
-def stripe_module() -> ModuleType | None:
-    """The Stripe stand-in, or None where it is not installed."""
-    spec = importlib.util.find_spec("sandbox.stripe")
-    return importlib.import_module("sandbox.stripe") if spec is not None and spec.origin else None
-
-
-def _stripe() -> ModuleType:
-    module = stripe_module()
-    if module is None:
-        raise Refused(501, "the Stripe stand-in is not installed")
-    return module
 
 
 class Control:
@@ -191,21 +140,19 @@ class Control:
             ("POST", "twilio/inbound", self._inbound),
             ("POST", "twilio/status", self._sms_status),
             ("POST", "twilio/fates", self._sms_fate),
-            ("GET", "stripe/books", self._books),
-            ("POST", "stripe/renew", self._renew),
-            ("POST", "stripe/automatic_update", self._card_update),
+            *stripe_calls(self._world),
             ("POST", "drain", self._drain),
             ("POST", "reset", self._reset),
         ]
         return [
-            Route(f"/_control/{path}", _guarded(handler), methods=[method]) for method, path, handler in table
+            Route(f"/_control/{path}", guarded(handler), methods=[method]) for method, path, handler in table
         ]
 
     async def _clock(self, _request: Request) -> Any:
         return {"now": self._world.now().isoformat()}
 
     async def _set_clock(self, request: Request) -> Any:
-        wish = await _read(request, Clock)
+        wish = await read_body(request, Clock)
         if (wish.to is None) == (wish.advance is None):
             raise Refused(400, "give either `to` (a moment) or `advance` (seconds)", "to")
         to: datetime = wish.to or self._world.now() + timedelta(seconds=wish.advance or 0)
@@ -249,7 +196,7 @@ class Control:
         return {"sendgrid_events": self._sendgrid.events_url, "twilio_inbound": self._twilio.inbound_url}
 
     async def _set_targets(self, request: Request) -> Any:
-        targets = await _read(request, Targets)
+        targets = await read_body(request, Targets)
         if "sendgrid_events" in targets.model_fields_set:
             self._sendgrid.events_url = targets.sendgrid_events
         if "twilio_inbound" in targets.model_fields_set:
@@ -262,13 +209,13 @@ class Control:
         return {"faults": [rule.model_dump(mode="json") | {"holding": holding(rule.id)} for rule in rules]}
 
     async def _add_request_fault(self, request: Request) -> Any:
-        rule = await _read(request, RequestFault)
+        rule = await read_body(request, RequestFault)
         rule.id = f"fault_{uuid.uuid4().hex[:12]}"
         self._faults.add(rule)
         return rule.model_dump(mode="json")
 
     async def _add_webhook_fault(self, request: Request) -> Any:
-        rule = await _read(request, WebhookFault)
+        rule = await read_body(request, WebhookFault)
         rule.id = f"fault_{uuid.uuid4().hex[:12]}"
         self._world.deliveries.faults.append(rule)
         return rule.model_dump(mode="json")
@@ -307,7 +254,7 @@ class Control:
         return {"public_key": self._sendgrid.public_key}
 
     async def _mail_event(self, request: Request) -> Any:
-        wish = await _read(request, MailEvent)
+        wish = await read_body(request, MailEvent)
         return {"sg_event_id": self._sendgrid.tell(self._mail(wish), wish.event, wish.extra)}
 
     def _mail(self, wish: MailEvent) -> Message:
@@ -323,18 +270,18 @@ class Control:
         raise Refused(404, "no such mail was accepted: see GET /_control/messages", "message_id")
 
     async def _mail_fate(self, request: Request) -> Any:
-        wish = await _read(request, MailFate)
+        wish = await read_body(request, MailFate)
         self._sendgrid.set_fate(wish.address, wish.fate)
         return {"address": wish.address, "fate": wish.fate}
 
     async def _account(self, request: Request) -> Any:
-        account = await _read(request, Account)
+        account = await read_body(request, Account)
         self._twilio.tokens[account.sid] = account.token
         self._twilio.account_sid = account.sid
         return {"sid": account.sid}
 
     async def _inbound(self, request: Request) -> Any:
-        wish = await _read(request, Inbound)
+        wish = await read_body(request, Inbound)
         sid = self._twilio.receive(
             sender=wish.sender,
             to=wish.to,
@@ -345,7 +292,7 @@ class Control:
         return {"sid": sid}
 
     async def _sms_status(self, request: Request) -> Any:
-        wish = await _read(request, SmsStatus)
+        wish = await read_body(request, SmsStatus)
         message = self._twilio.find(wish.sid)
         if message is None:
             raise Refused(404, f"no message {wish.sid}: see GET /_control/messages", "sid")
@@ -353,27 +300,12 @@ class Control:
         return {"sid": wish.sid, "status": wish.status}
 
     async def _sms_fate(self, request: Request) -> Any:
-        wish = await _read(request, SmsFate)
+        wish = await read_body(request, SmsFate)
         self._twilio.fates[wish.to] = Fate(**wish.model_dump(exclude={"to"}))
         return wish.model_dump()
 
-    async def _books(self, _request: Request) -> Any:
-        return _stripe().stripe_books(self._world)
-
-    async def _renew(self, request: Request) -> Any:
-        wish = dict(await request.json())
-        subscription = wish.pop("subscription_id", None)
-        if not isinstance(subscription, str):
-            raise Refused(400, "name the subscription to renew", "subscription_id")
-        return await asyncio.to_thread(_stripe().renew, self._world, subscription, **wish)
-
-    async def _card_update(self, request: Request) -> Any:
-        wish = await _read(request, CardUpdate)
-        update = _stripe().automatic_update
-        return update(self._world, wish.payment_method, wish.exp_month, wish.exp_year)
-
     async def _drain(self, request: Request) -> Any:
-        wish = await _read(request, Wait)
+        wish = await read_body(request, Wait)
         try:
             await self._world.drain(wish.timeout)
         except TimeoutError as error:
@@ -387,7 +319,5 @@ class Control:
         self._sendgrid.reset()
         self._twilio.reset()
         self._world.reset()
-        stripe = stripe_module()
-        if stripe is not None:
-            stripe.reset(self._world)
+        stripe.reset(self._world)
         return {"now": self._world.now().isoformat()}

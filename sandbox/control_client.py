@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -268,14 +268,51 @@ class ControlClient:
         """Everything the Stripe stand-in knows."""
         return dict(await self._call("GET", "stripe/books"))
 
-    async def renew(self, subscription_id: str, **how: Any) -> dict[str, Any]:
-        """Begin a subscription's next period: the renewal's invoice is made, finalised and charged."""
-        return dict(await self._call("POST", "stripe/renew", {"subscription_id": subscription_id, **how}))
+    async def renew(self, subscription_id: str, retries: Sequence[datetime | str] = ()) -> dict[str, Any]:
+        """Begin a subscription's next period: its invoice is finalised and charged. Returns the invoice.
 
-    async def automatic_update(self, payment_method: str, exp_month: int, exp_year: int) -> Any:
-        """The card updater gives a card another expiry."""
-        wish = {"payment_method": payment_method, "exp_month": exp_month, "exp_year": exp_year}
-        return await self._call("POST", "stripe/automatic_update", wish)
+        `retries` are the times at which Stripe tries again by itself.
+        """
+        wish = {"subscription_id": subscription_id, "retries": _written(retries)}
+        return dict(await self._call("POST", "stripe/renew", wish))
+
+    async def schedule_retries(self, invoice_id: str, retries: Sequence[datetime | str]) -> dict[str, Any]:
+        """Let Stripe try an open invoice again by itself at these times. Returns the invoice."""
+        wish = {"invoice_id": invoice_id, "retries": _written(retries)}
+        return dict(await self._call("POST", "stripe/schedule_retries", wish))
+
+    async def automatic_update(
+        self, payment_method: str, exp_month: int, exp_year: int, **more: str | None
+    ) -> dict[str, Any]:
+        """The card updater brings another expiry, maybe `last4`, maybe `outcomes`. Returns the method."""
+        wish = {"pm_id": payment_method, "exp_month": exp_month, "exp_year": exp_year}
+        return dict(await self._call("POST", "stripe/automatic_update", wish | more))
+
+    async def replace_card(
+        self, customer: str, *, card: str | None = None, outcomes: str | None = None
+    ) -> dict[str, Any]:
+        """The customer replaces the card in the portal. Returns the new payment method."""
+        wish = {"customer_id": customer, "card": card, "outcomes": outcomes}
+        return dict(await self._call("POST", "stripe/replace_card", wish))
+
+    async def settle(self, invoice_id: str, outcome: str) -> dict[str, Any]:
+        """End a payment that is processing: `succeeded` or a decline code. Returns the invoice."""
+        return dict(
+            await self._call(
+                "POST", "stripe/settle_processing", {"invoice_id": invoice_id, "outcome": outcome}
+            )
+        )
+
+    async def exhaust_retries(
+        self, subscription_id: str, action: Literal["unpaid", "cancel", "past_due", "pause"]
+    ) -> dict[str, Any]:
+        """Stripe's own retries have ended, and the account's settings act. Returns the subscription."""
+        wish = {"subscription_id": subscription_id, "action": action}
+        return dict(await self._call("POST", "stripe/exhaust_retries", wish))
+
+    async def bank_seconds(self, seconds: float) -> None:
+        """Let every charging call take so many real seconds."""
+        await self._call("POST", "stripe/set_bank_seconds", {"seconds": seconds})
 
     async def _call(
         self,
@@ -293,3 +330,7 @@ class ControlClient:
         except (ValueError, KeyError):
             raise ControlError(response.status_code, response.text, None) from None
         raise ControlError(response.status_code, error["message"], error["param"])
+
+
+def _written(moments: Sequence[datetime | str]) -> list[str]:
+    return [moment if isinstance(moment, str) else moment.isoformat() for moment in moments]

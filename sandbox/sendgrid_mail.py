@@ -148,8 +148,10 @@ def _from(payload: dict[str, Any]) -> Iterator[Problem]:
 
 def _subject(payload: dict[str, Any]) -> Iterator[Problem]:
     entries = payload.get("personalizations")
-    each = isinstance(entries, list) and bool(entries) and all(
-        isinstance(entry, dict) and entry.get("subject") for entry in entries
+    each = (
+        isinstance(entries, list)
+        and bool(entries)
+        and all(isinstance(entry, dict) and entry.get("subject") for entry in entries)
     )
     subject = payload.get("subject")
     if not (isinstance(subject, str) and subject) and not payload.get("template_id") and not each:

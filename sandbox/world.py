@@ -17,6 +17,7 @@ from sandbox.deliveries import Backoff, Deliveries, Sign
 
 JOURNAL_LENGTH = 20_000
 LONGEST_TIMER = 3600.0
+_Entry = tuple[datetime, int, Callable[[datetime], None]]
 Channel = Literal["email", "sms", "whatsapp"]
 
 
@@ -72,7 +73,7 @@ class World:
         self._started = time.monotonic()
         self._offset = timedelta()
         self._lock = threading.RLock()
-        self._agenda: list[tuple[datetime, int, Callable[[datetime], None]]] = []
+        self._agenda: list[_Entry] = []
         self._numbers = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -100,16 +101,19 @@ class World:
         return (self._origin + running + self._offset).astimezone(UTC)
 
     def set_clock(self, to: datetime) -> datetime:
-        """Set the clock ahead, do what fell due on the way, and return the time it is now.
+        """Set the clock ahead, do what falls due on the way at its own time, and return the time it is now.
 
         A time that has passed leaves the clock alone: it never goes backwards. Without a zone: ValueError.
         """
         if to.tzinfo is None:
             raise ValueError("the sandbox's clock needs an aware datetime: add a time zone, such as +00:00")
+        self._run_due(to)
+        self._move(to)
+        return self.now()
+
+    def _move(self, to: datetime) -> None:
         with self._lock:
             self._offset += max(timedelta(), to - self.now())
-        self._run_due()
-        return self.now()
 
     def at(self, due: datetime, action: Callable[[datetime], None]) -> None:
         """Run `action(due)` once the sandbox's clock has reached `due`."""
@@ -118,9 +122,7 @@ class World:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._arm)
 
-    def deliver(
-        self, *, url: str, event_id: str, body: bytes, sign: Sign, service: str = "stripe"
-    ) -> None:
+    def deliver(self, *, url: str, event_id: str, body: bytes, sign: Sign, service: str = "stripe") -> None:
         """Queue a webhook POST: sent in the background, and again on failure, signed afresh each time."""
         self.deliveries.add(service=service, url=url, event_id=event_id, body=body, sign=sign)
 
@@ -142,15 +144,20 @@ class World:
         self.journal.append(arrival)
         return arrival
 
-    def _run_due(self) -> None:
-        while True:
-            with self._lock:
-                if not self._agenda or self._agenda[0][0] > self.now():
-                    break
-                due, _, action = heapq.heappop(self._agenda)
-            action(due)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._arm)
+    def _run_due(self, until: datetime) -> None:
+        """Do what is due by then, in order, with the clock at its due moment or later."""
+        try:
+            while (entry := self._pop_due(until)) is not None:
+                due, _, action = entry
+                self._move(due)
+                action(due)
+        finally:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._arm)
+
+    def _pop_due(self, until: datetime) -> _Entry | None:
+        with self._lock:
+            return heapq.heappop(self._agenda) if self._agenda and self._agenda[0][0] <= until else None
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -158,4 +165,6 @@ class World:
             self._timer = None
         if self._loop is not None and self._agenda:
             wait = (self._agenda[0][0] - self.now()).total_seconds()
-            self._timer = self._loop.call_later(min(max(wait, 0.0), LONGEST_TIMER), self._run_due)
+            self._timer = self._loop.call_later(
+                min(max(wait, 0.0), LONGEST_TIMER), lambda: self._run_due(self.now())
+            )

@@ -1,8 +1,8 @@
 """The typed client for backend code.
 
-    client = await DunningClient.connect()
-    case = await client.start("in_123")
-    await case.grant_extension(days=7, reason="salary comes on Friday", by="maria")
+client = await DunningClient.connect()
+case = await client.start("in_123")
+await case.grant_extension(days=7, reason="salary comes on Friday", by="maria")
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class DunningClient:
     for an invoice without a case. Methods that change something raise InvalidInput for arguments that cannot
     be used, LeverRefused when the case says no, and CaseClosed when it has ended.
 
-    An invoice is named by its Stripe id (`in_…`), or by the id of its workflow (`invoice-dunning/in_…`).
+    An invoice is named by its Stripe id (`in_…`) or by the id of its workflow (`invoice-dunning/in_…`, or
+    whatever id it was started with by other means).
     """
 
     def __init__(
@@ -248,10 +249,10 @@ class DunningClient:
         return str(answer["text"])
 
     def _handle(self, invoice_id: str) -> WorkflowHandle[Any, Any]:
-        invoice = invoice_of(invoice_id) or invoice_id
-        if not invoice.startswith("in_"):
-            raise InvalidInput(f"{invoice_id!r} is not the id of a Stripe invoice (in_…)", "invoice_id")
-        return self.temporal.get_workflow_handle(invoice_dunning_id(invoice))
+        if not invoice_id or len(invoice_id) > 255:
+            raise InvalidInput("invoice_id: write the id of a Stripe invoice (in_…)", "invoice_id")
+        bare = invoice_id.startswith("in_")
+        return self.temporal.get_workflow_handle(invoice_dunning_id(invoice_id) if bare else invoice_id)
 
     async def _query(self, invoice_id: str, name: str) -> Any:
         try:

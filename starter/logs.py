@@ -1,4 +1,4 @@
-"""Logs of every process: one JSON object a line, or colours on a terminal; never a secret, an address, a number."""
+"""Logs of every process: one JSON object a line, or colours on a terminal; no secrets, no addresses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<![\w.+-])\+[1-9](?:[ ()-]?\d){6,14}(?!\w)"), "[phone]"),
 )
 #: What libraries say at INFO for every request.
-_CHATTY = ("httpx", "httpcore", "stripe", "python_http_client", "twilio", "urllib3", "uvicorn.access", "alembic")
+_CHATTY = ("httpx", "httpcore", "stripe", "python_http_client", "twilio", "urllib3", "alembic")
 
 
 def redact(text: str) -> str:

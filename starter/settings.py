@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     dunning_port: int = Field(8000, ge=0, le=65535)
     dunning_metrics_address: str | None = None  # host:port of the Temporal SDK's own Prometheus metrics
     dunning_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    dunning_activity_seconds: Seconds = 120.0  # one try of an activity, all its HTTP calls included
+    dunning_activity_patience_seconds: Annotated[float, Field(gt=0, le=86400)] = 600.0  # all its tries
     dunning_rpc_timeout_seconds: Seconds = 5.0  # a call to Temporal that no worker has to answer
     dunning_update_timeout_seconds: Seconds = 10.0  # a call that a worker has to answer
 

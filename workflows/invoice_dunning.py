@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from dunning.case import BillingEvent, CaseState, EffectFailed, Entry, Event
+    from activities.interface import RecordActivities
+    from dunning.case import BillingEvent, CaseState, EffectFailed, Entry, Event, Opened
     from dunning.decision import Decision, OpenOrder, Order, Question, Start, Step
     from dunning.forecast import Expected, forecast
     from dunning.policy import Policy
@@ -71,7 +73,7 @@ class InvoiceDunning(Levers):
         """The recorded step: fold the inbox, decide, remember. Nothing else reads a rule."""
         inbox, self._inbox = tuple(self._inbox), []
         step: Step = await workflow.execute_local_activity_method(
-            options.RecordActivities.decide,
+            RecordActivities.decide,
             Question(
                 state=state,
                 inbox=inbox,
@@ -94,14 +96,12 @@ class InvoiceDunning(Levers):
 
     async def _wait(self, decision: Decision, until: datetime) -> None:
         """Until the moment has come, or until something happens."""
-        try:
+        with suppress(TimeoutError):  # the moment has come: decide again, then act
             await workflow.wait_condition(
                 lambda: bool(self._inbox),
                 timeout=until - workflow.now(),
                 timeout_summary=decision.reason[:200],
             )
-        except TimeoutError:
-            pass  # the moment has come: decide again, then act
 
     async def _act(self, decision: Decision, state: CaseState, policy: Policy) -> Event:
         """One effect. What the world does not answer becomes an event too: no case ends because of it."""
@@ -122,12 +122,12 @@ class InvoiceDunning(Levers):
         except ActivityError as error:
             return EffectFailed(effect=decision.action.key, at=workflow.now(), error=_cause(error))
 
-    async def _open(self, start: Start) -> options.Opened:
+    async def _open(self, start: Start) -> Opened:
         info = workflow.info()
         order = OpenOrder(start=start, workflow_id=info.workflow_id, run_id=info.run_id)
         while True:
             try:
-                opened: options.Opened = await workflow.execute_activity_method(
+                opened: Opened = await workflow.execute_activity_method(
                     options.OPEN.activity,
                     order,
                     summary=f"open the case of {start.invoice_id}",
@@ -150,7 +150,7 @@ class InvoiceDunning(Levers):
         await workflow.wait_condition(workflow.all_handlers_finished)
         return Closed(outcome=Outcome.NOT_APPLICABLE, reason=reason)
 
-    @workflow.signal(description="Something changed at Stripe: read the invoice again. Sent by the webhook receiver.")
+    @workflow.signal(description="Read the invoice again: something changed at Stripe.")
     def billing_event(self, *args: Any) -> None:
         hint: BillingEvent = parse_hint(args, workflow.now())
         self._inbox.append(hint)

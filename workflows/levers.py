@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 from dunning.case import Event, Lever
 from dunning.decision import Answer
 
-_GRANT = 'More time: {"days": 7, "reason": "…", "by": "you"}, or {"until": "2026-12-24", …} as the new last day.'
+_GRANT = 'More time: {"days": 7, "reason": "…", "by": "you"}, or "until": "2026-12-24" for days.'
 _REQUEST = 'The customer asks for more time: {"days": 7, "reason": "…", "by": "customer"}.'
 _DENY = 'No to the request that waits: {"reason": "…", "by": "you"}.'
 _HOLD = 'Stop the clock: {"reason": "…", "by": "you"}, optionally "until": "2026-12-24".'

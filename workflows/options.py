@@ -17,11 +17,9 @@ from activities.interface import (
     TASK_QUEUE,
     BillingActivities,
     EmailActivities,
-    RecordActivities,
     SmsActivities,
 )
-from dunning.case import Opened
-from dunning.decision import Action, OpenOrder, Order, Question, Send, Step
+from dunning.decision import Action, Send
 from dunning.values import Channel
 
 
@@ -82,5 +80,3 @@ def effect_of(action: Action) -> Effect:
     """The activity that carries an action out."""
     return _SENDERS[action.channel] if isinstance(action, Send) else _EFFECTS[action.kind]
 
-
-__all__ = ["DECIDE", "OPEN", "PATIENCE", "OpenOrder", "Opened", "Order", "Question", "RecordActivities", "Step", "effect_of"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import SearchAttributeIndexedValueType, SearchAttributeKey, SearchAttributeUpdate
 
 _KEYWORDS = (
     "DunningStage",
@@ -38,4 +38,5 @@ def updates(facets: Mapping[str, Any]) -> list[SearchAttributeUpdate[Any]]:
 def _update(key: SearchAttributeKey[Any], value: Any) -> SearchAttributeUpdate[Any]:
     if value is None:
         return key.value_unset()
-    return key.value_set(datetime.fromisoformat(value) if key.value_type is datetime else value)
+    is_moment = key.indexed_value_type is SearchAttributeIndexedValueType.DATETIME
+    return key.value_set(datetime.fromisoformat(value) if is_moment else value)

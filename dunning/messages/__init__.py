@@ -20,6 +20,9 @@ TEMPLATES: frozenset[str] = frozenset(
     }
 )
 
+#: The messages that ask for nothing, and need no link (`restored`: only when the payment arrived).
+NEEDS_NO_LINK: frozenset[str] = frozenset({"recovered", "restored", "survey"})
+
 #: The messages whose text names the last day of grace: one that was accepted is a notice of suspension.
 NAMES_LAST_DAY: frozenset[str] = frozenset(
     {"impact", "grace_started", "grace_reminder", "final_notice", "extension_granted"}

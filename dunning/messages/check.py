@@ -7,7 +7,7 @@ from datetime import date
 
 from babel.dates import format_date, format_skeleton
 
-from dunning.messages import NAMES_LAST_DAY, TEMPLATES
+from dunning.messages import NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
 from dunning.messages.catalogue import TemplatesError, Words, available_locales, load
 from dunning.messages.context import Business, MessageContext, Rendered
 from dunning.messages.render import SUBJECT_LIMIT, render, variables
@@ -17,9 +17,6 @@ from dunning.values import Channel, DeclineClass
 
 #: More would cost too much and be cut apart by some handsets.
 SMS_LIMIT = 2
-
-#: Messages that ask for nothing, and therefore need no link.
-_NOTHING_TO_DO = frozenset({"recovered", "restored", "survey"})
 
 _LAST_DAY, _OTHER_DAY = date(2031, 9, 24), date(2031, 10, 15)  # Wednesdays in September: the longest words
 _WORST = Business(
@@ -74,33 +71,34 @@ def _gaps(words: Words) -> Iterator[str]:
 
 
 def _contexts(locale: str, business: Business, page: str) -> Iterator[MessageContext]:
-    """Every reason, told and hidden, with everything known and with nothing known that may be unknown."""
+    """Every reason with everything known, and with nothing known that may be unknown."""
+    bare = MessageContext(
+        business=Business(name=business.name, sender_email=business.sender_email),
+        amount=Money(amount=12345678, currency="pln"),
+        pay_url=page,
+        last_day=_LAST_DAY,
+        paid=False,
+        locale=locale,
+    )
+    full = bare.model_copy(
+        update={
+            "business": business,
+            "customer_name": "Wilhelmina Featherstonehaugh",
+            "product": "Professional Team Plus",
+            "invoice_number": "A1B2C3D4-0042",
+            "card_brand": "amex",
+            "card_last4": "0005",
+            "next_attempt_on": _OTHER_DAY,
+            "suspended_on": _OTHER_DAY,
+            "paid": True,
+            "subscription_ended": True,
+        }
+    )
     for reason in (None, *DeclineClass):
-        for flag in (False, True):
-            bare = MessageContext(
-                business=Business(name=business.name, sender_email=business.sender_email),
-                amount=Money(amount=12345678, currency="pln"),
-                pay_url=page,
-                reason=reason,
-                hide_reason=flag,
-                last_day=_LAST_DAY,
-                paid=flag,
-                subscription_ended=flag,
-                locale=locale,
-            )
-            yield bare
-            yield bare.model_copy(
-                update={
-                    "business": business,
-                    "customer_name": "Wilhelmina Featherstonehaugh",
-                    "product": "Professional Team Plus",
-                    "invoice_number": "A1B2C3D4-0042",
-                    "card_brand": "amex",
-                    "card_last4": "0005",
-                    "next_attempt_on": _OTHER_DAY,
-                    "suspended_on": _OTHER_DAY,
-                }
-            )
+        yield bare.model_copy(update={"reason": reason})
+        yield full.model_copy(update={"reason": reason})
+    yield bare.model_copy(update={"paid": True, "subscription_ended": True})
+    yield full.model_copy(update={"paid": False, "subscription_ended": False})
 
 
 def _faults(template: str, context: MessageContext, rendered: Rendered, words: Words) -> Iterator[str]:
@@ -112,7 +110,7 @@ def _faults(template: str, context: MessageContext, rendered: Rendered, words: W
             yield f"{part} does not say who writes: add {{{{ business }}}}"
         if facts["amount"].replace("\N{NO-BREAK SPACE}", " ") not in plain:
             yield f"{part} does not name the amount: add {{{{ amount }}}}"
-        if template not in _NOTHING_TO_DO and context.pay_url not in plain:
+        if template not in NEEDS_NO_LINK and str(context.pay_url) not in plain:
             yield f"{part} has no link: add {{{{ url }}}}, or a button"
         if names_day(plain, _LAST_DAY, context.locale) != (template in NAMES_LAST_DAY):
             yield f"{part} {'does not name' if template in NAMES_LAST_DAY else 'names'} the last day"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dunning.money import Money
 from dunning.values import DeclineClass, Value
@@ -13,6 +14,21 @@ from dunning.values import DeclineClass, Value
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]  # one line: it may enter a header
 Address = Annotated[str, Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"]+$")]
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ue000-\uf8ff]")
+
+
+def _one_line(text: Any) -> Any:
+    """What a billing record holds, on one line; None if nothing is left. No record may stop a message."""
+    return " ".join(_UNPRINTABLE.sub(" ", text).split()) or None if isinstance(text, str) else text
+
+
+def _four_digits(text: Any) -> Any:
+    return text if isinstance(text, str) and re.fullmatch("[0-9]{4}", text) else None
+
+
+Told = Annotated[str | None, BeforeValidator(_one_line)]
+Last4 = Annotated[str | None, BeforeValidator(_four_digits)]
+Link = Annotated[Url | None, BeforeValidator(lambda url: url or None)]
 
 
 class Business(Value):
@@ -31,12 +47,12 @@ class MessageContext(Value):
 
     business: Business
     amount: Money  # what is still owed, or what was paid
-    pay_url: Url  # the customer's page
+    pay_url: Link  # the customer's page; most messages need it
     customer_name: str | None = None
-    product: Line | None = None
-    invoice_number: Line | None = None
+    product: Told = None
+    invoice_number: Told = None
     card_brand: str | None = None  # Stripe's word: visa, mastercard, amex, …
-    card_last4: Annotated[str, Field(pattern=r"^[0-9]{4}$")] | None = None
+    card_last4: Last4 = None
     reason: DeclineClass | None = None
     hide_reason: bool = False  # the bank's reason must not be told (lost, stolen, suspected fraud)
     next_attempt_on: date | None = None  # only a day that is really planned

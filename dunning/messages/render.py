@@ -10,7 +10,7 @@ from typing import Any
 from babel import Locale
 from babel.dates import format_date, format_skeleton
 
-from dunning.messages import NAMES_LAST_DAY, TEMPLATES
+from dunning.messages import NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
 from dunning.messages.catalogue import NEUTRAL, Catalogue, Message, catalogue_for, layout, unmarked
 from dunning.messages.context import MessageContext, Rendered
 from dunning.messages.sms import is_gsm7, normalise, segments
@@ -35,12 +35,14 @@ def render(template: str, channel: Channel, context: MessageContext) -> Rendered
     """The words of the message `template` for one channel.
 
     E-mail has subject, text and HTML with the same facts; SMS has text, in GSM-7 where that is possible.
-    Raises RenderError for an unknown template, a channel that has no texts, or a missing last day.
+    Raises RenderError for an unknown template, a channel without texts, a missing last day or link.
     """
     if template not in TEMPLATES:
         raise RenderError(f"there is no message {template!r}: use one of {', '.join(sorted(TEMPLATES))}")
     if template in NAMES_LAST_DAY and context.last_day is None:
         raise RenderError(f"message {template!r} names the last day of grace: give `last_day`")
+    if context.pay_url is None and not (template in NEEDS_NO_LINK and context.paid):
+        raise RenderError(f"message {template!r} leads to the customer's page: give `pay_url`")
     catalogue = catalogue_for(context.locale)
     message = catalogue.words.messages[template]
     if channel is Channel.EMAIL:

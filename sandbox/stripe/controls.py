@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from sandbox.stripe import collection, lifecycle
@@ -17,6 +20,20 @@ from sandbox.world import World
 
 BOOKS: WeakKeyDictionary[World, StripeBooks] = WeakKeyDictionary()
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _control(function: Callable[Concatenate[World, _P], _R]) -> Callable[Concatenate[World, _P], _R]:
+    """Run with the books locked, and hand out a copy."""
+
+    @wraps(function)
+    def run(world: World, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with books_of(world).lock:
+            return copy.deepcopy(function(world, *args, **kwargs))
+
+    return run
+
 
 def books_of(world: World) -> StripeBooks:
     """The Stripe of a world. Raises LookupError before `routes(world, …)` made it."""
@@ -27,6 +44,7 @@ def books_of(world: World) -> StripeBooks:
     return BOOKS[world]
 
 
+@_control
 def stripe_books(world: World) -> dict[str, Any]:
     """All books as plain JSON, oldest first; `doubly_charged` names invoices paid by more than one charge."""
     books = books_of(world)
@@ -82,6 +100,7 @@ def _charge_record(account: Account, charge: Obj) -> Obj:
     }
 
 
+@_control
 def renew(world: World, subscription_id: str, retries: list[datetime] | None = None) -> dict[str, Any]:
     """Let the next period of a subscription begin: its invoice is finalised and charged at once.
 
@@ -92,6 +111,7 @@ def renew(world: World, subscription_id: str, retries: list[datetime] | None = N
     return lifecycle.renew(account, subscription, [_unix(moment) for moment in retries or []])
 
 
+@_control
 def schedule_retries(world: World, invoice_id: str, retries: list[datetime]) -> dict[str, Any]:
     """Let Stripe retry an open invoice by itself at these times (empty: never). Returns the invoice."""
     account, invoice = books_of(world).owner("invoice", invoice_id)
@@ -103,6 +123,7 @@ def schedule_retries(world: World, invoice_id: str, retries: list[datetime]) -> 
     return invoice
 
 
+@_control
 def automatic_update(
     world: World,
     pm_id: str,
@@ -118,6 +139,7 @@ def automatic_update(
     return method
 
 
+@_control
 def replace_card(
     world: World, customer_id: str, *, card: str | None = None, outcomes: str | None = None
 ) -> dict[str, Any]:
@@ -129,6 +151,7 @@ def replace_card(
     )
 
 
+@_control
 def settle_processing(world: World, invoice_id: str, outcome: str) -> dict[str, Any]:
     """The bank's late word on an invoice whose payment is processing. Returns the invoice."""
     account, invoice = books_of(world).owner("invoice", invoice_id)
@@ -141,6 +164,7 @@ def settle_processing(world: World, invoice_id: str, outcome: str) -> dict[str, 
     return invoice
 
 
+@_control
 def exhaust_retries(
     world: World, subscription_id: str, action: Literal["unpaid", "cancel", "past_due", "pause"]
 ) -> dict[str, Any]:
@@ -154,16 +178,19 @@ def exhaust_retries(
     return subscription
 
 
+@_control
 def advance(world: World, to: datetime) -> None:
     """Do what fell due by `to`. The sandbox clock does this by itself; harmless to repeat."""
     lifecycle.run_due(books_of(world), _unix(to))
 
 
+@_control
 def set_bank_seconds(world: World, seconds: float) -> None:
     """Real seconds that every charging call takes from now on, its idempotency key in use meanwhile."""
     books_of(world).bank_seconds = seconds
 
 
+@_control
 def reset(world: World) -> None:
     """Forget everything; webhook endpoints too."""
     books_of(world).clear()

@@ -125,17 +125,18 @@ class Api:
         if key is not None and len(key) > _KEY_LENGTH:
             raise invalid_request(f"Idempotency keys have at most {_KEY_LENGTH} characters.", stored=False)
         path = request.url.path
-        origin = Origin(request_id, key)
-        if key is None:
+        origin = Origin(request_id, key or None)
+        if not key:
             return await self._execute(account, request.method, path, await _encoded(request), origin)
         headers["Idempotency-Key"] = key
         known = self._claim(account, key, path, request_id)
         if known is not None:
             return _replay(known, key, path, await _encoded(request), headers)
         slot = (account.id, key)
+        claimed = self._books.idempotency[slot]
         try:
             encoded = await _encoded(request)
-            self._books.idempotency[slot].fingerprint = _fingerprint(encoded)
+            claimed.fingerprint = _fingerprint(encoded)
             status, body = await self._execute(account, request.method, path, encoded, origin)
         except StripeError as error:
             if not error.stored:
@@ -145,8 +146,7 @@ class Api:
         except BaseException:
             self._books.idempotency.pop(slot, None)
             raise
-        remembered = self._books.idempotency[slot]
-        remembered.status, remembered.body = status, body
+        claimed.status, claimed.body = status, body
         return status, body
 
     def _claim(self, account: Account, key: str, path: str, request_id: str) -> Remembered | None:
@@ -169,8 +169,9 @@ class Api:
         if endpoint.charges and self._books.bank_seconds:
             await asyncio.sleep(self._books.bank_seconds)
         # From here to the answer nothing awaits: an execution is atomic, as Stripe's locks make it.
-        result = endpoint.handler(Call(account, params, path, ids, origin))
-        return 200, json.dumps(render(account, result, params.texts("expand")), indent=2).encode()
+        with self._books.lock:
+            result = endpoint.handler(Call(account, params, path, ids, origin))
+            return 200, json.dumps(render(account, result, params.texts("expand")), indent=2).encode()
 
     def _route(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
         for endpoint in self._endpoints:

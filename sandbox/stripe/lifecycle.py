@@ -162,11 +162,12 @@ def exhaust(account: Account, subscription: Obj, action: str) -> None:
 
 def run_due(books: StripeBooks, at: int) -> None:
     """Do what fell due by Unix time `at`: drafts finalise, retries run, pauses end, first invoices expire."""
-    for account in list(books.accounts.values()):
-        for invoice in list(reversed(account.rows("invoice"))):
-            _advance_invoice(account, invoice, at)
-        for subscription in list(reversed(account.rows("subscription"))):
-            _advance_subscription(account, subscription, at)
+    with books.lock:
+        for account in list(books.accounts.values()):
+            for invoice in list(reversed(account.rows("invoice"))):
+                _advance_invoice(account, invoice, at)
+            for subscription in list(reversed(account.rows("subscription"))):
+                _advance_subscription(account, subscription, at)
 
 
 def _advance_invoice(account: Account, invoice: Obj, at: int) -> None:
@@ -194,9 +195,23 @@ def _advance_subscription(account: Account, subscription: Obj, at: int) -> None:
     if status == "incomplete" and subscription["created"] + INCOMPLETE_LIFE <= at:
         _expire(account, subscription)
     elif status == "trialing" and (subscription["trial_end"] or at + 1) <= at:
-        renew(account, subscription, [])
+        _end_trial(account, subscription)
     elif subscription["cancel_at"] is not None and subscription["cancel_at"] <= at:
         cancel_now(account, subscription, STRIPE)
+
+
+def _end_trial(account: Account, subscription: Obj) -> None:
+    """Bill the first period, or do what `trial_settings` says when there is no method to bill it to."""
+    settings = account.get("customer", subscription["customer"])["invoice_settings"]
+    can_pay = subscription["default_payment_method"] or settings["default_payment_method"]
+    behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if can_pay or behavior == "create_invoice":
+        renew(account, subscription, [])
+    elif behavior == "cancel":
+        cancel_now(account, subscription, STRIPE, reason="payment_failed")
+    else:
+        with account.changing(subscription, "customer.subscription.updated", STRIPE):
+            pause_now(account, subscription, "trial_end_without_payment_method", STRIPE)
 
 
 def _expire(account: Account, subscription: Obj) -> None:

@@ -44,7 +44,7 @@ def _new(account: Account, card: Obj, card_params: Params | None, billing: Obj |
             "country": card["country"],
             "display_brand": card["brand"],
             "exp_month": _month(12 if month is None else month),
-            "exp_year": expires if year is None else year,
+            "exp_year": expires if year is None else _year(year),
             "fingerprint": fingerprint(card["number"]),
             "funding": card["funding"],
             "generated_from": None,
@@ -71,6 +71,11 @@ def _month(month: int) -> int:
     if not 1 <= month <= 12:
         raise parameter_invalid("card[exp_month]", f"Your card's expiration month is invalid: {month}")
     return month
+
+
+def _year(year: int) -> int:
+    """Stripe also takes the last two digits of a year."""
+    return year + 2000 if 0 <= year < 100 else year
 
 
 def make(account: Account, name_or_number: str) -> Obj:
@@ -197,7 +202,7 @@ def update(call: Call) -> Obj:
         if month is not None:
             method["card"]["exp_month"] = _month(month)
         if year is not None:
-            method["card"]["exp_year"] = year
+            method["card"]["exp_year"] = _year(year)
     return method
 
 

@@ -44,7 +44,8 @@ class Pages:
         if request.method == "POST" and invoice["status"] in ("open", "uncollectible"):
             fields = await _fields(request)
             try:
-                _pay(account, invoice, fields)
+                with self._books.lock:
+                    _pay(account, invoice, fields)
             except StripeError as error:
                 refusal = f'<p role="alert">{escape(str(error))}</p>'
                 return _html("Payment failed", refusal + _form(invoice), error.status)
@@ -59,8 +60,10 @@ class Pages:
         customer = account.get("customer", session["customer"])
         notice = ""
         if request.method == "POST":
+            fields = await _fields(request)
             try:
-                replace_card(account, customer, await _fields(request))
+                with self._books.lock:
+                    replace_card(account, customer, fields)
             except StripeError as error:
                 return _html(
                     "Card refused", f'<p role="alert">{escape(str(error))}</p>{_CARD_FORM}', error.status

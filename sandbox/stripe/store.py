@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import secrets
 import string
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ def list_object(url: str, data: list[Obj]) -> Obj:
 def difference(before: Obj, after: Obj) -> Obj:
     """The values of `before` that `after` changed: Stripe's `previous_attributes`."""
     changed: Obj = {}
-    for key in before.keys() | after.keys():
+    for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if old == new:
             continue
@@ -150,6 +151,8 @@ class StripeBooks:
         self.public_url = public_url
         self.emit = emit
         self.run_due = run_due
+        self.lock = threading.RLock()
+        """Held while anything reads or changes the books: controls may come from another thread."""
         self.bank_seconds = 0.0
         """Real seconds that a charging call takes: lets tests crash or race inside one."""
         self.clear()

@@ -143,9 +143,18 @@ def _new(call: Call, customer: Obj) -> Obj:
         "test_clock": None,
         "transfer_data": None,
         "trial_end": None,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_settings": {"end_behavior": {"missing_payment_method": _end_behavior(call.params)}},
         "trial_start": None,
     }
+
+
+def _end_behavior(params: Params) -> str:
+    settings = params.child("trial_settings", "end_behavior")
+    behavior = None if settings is None else settings.child("end_behavior", "missing_payment_method")
+    if behavior is None:
+        return "create_invoice"
+    allowed = ("cancel", "create_invoice", "pause")
+    return behavior.choice("missing_payment_method", allowed) or "create_invoice"
 
 
 def _trial_end(call: Call) -> int | None:
@@ -355,7 +364,7 @@ ENDPOINTS = [
         "POST",
         "/v1/subscriptions",
         create,
-        f"{_COMMON} customer trial_period_days billing_mode",
+        f"{_COMMON} customer trial_period_days trial_settings billing_mode",
         charges=True,
     ),
     Endpoint(

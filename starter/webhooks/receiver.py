@@ -14,8 +14,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.interface import TASK_QUEUE
-from ledger.errors import LedgerError
-from ledger.ledger import Ledger
+from ledger import Ledger, LedgerError
 from starter.errors import EngineUnavailable
 from starter.webhooks.stripe import Found, Query, Route, StripeEvent, Wake, query_of, route
 

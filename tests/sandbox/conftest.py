@@ -23,13 +23,19 @@ def sandbox_world() -> Iterator[World]:
         yield world
 
 
-@pytest_asyncio.fixture
-async def sandbox(sandbox_world: World) -> AsyncIterator[ControlClient]:
-    """The control client of a running, empty sandbox; its URL is `sandbox.url`."""
+@pytest_asyncio.fixture(scope="session")
+async def control_client(sandbox_world: World) -> AsyncIterator[ControlClient]:
+    """The control client of the running sandbox."""
     async with ControlClient(sandbox_world.public_url) as client:
-        await client.reset()
         yield client
-        await client.reset()
+
+
+@pytest_asyncio.fixture
+async def sandbox(control_client: ControlClient) -> AsyncIterator[ControlClient]:
+    """The control client of a running, empty sandbox; its URL is `sandbox.url`."""
+    await control_client.reset()
+    yield control_client
+    await control_client.reset()
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -93,9 +93,7 @@ async def test_an_error_instead_of_applying(
 
 
 @CLIENTS
-async def test_an_error_after_applying(
-    sandbox: ControlClient, client: Client, lost: type[Exception]
-) -> None:
+async def test_an_error_after_applying(sandbox: ControlClient, client: Client, lost: type[Exception]) -> None:
     await sandbox.fault("status_after", status=500)
 
     assert await asyncio.to_thread(client, sandbox.url) == 500

@@ -43,15 +43,16 @@ def test_the_clock_starts_where_it_is_told_and_never_goes_back() -> None:
 
 
 async def test_what_falls_due_happens_when_the_clock_passes_it(world: World) -> None:
-    done: list[str] = []
+    done: list[int] = []
     start = world.now()
-    world.at(start + timedelta(days=2), lambda _due: done.append("second"))
-    world.at(start + timedelta(days=1), lambda _due: done.append("first"))
+    for days in (2, 1, 4):
+        world.at(start + timedelta(days=days), lambda _due: done.append((world.now() - start).days))
 
     world.set_clock(start + timedelta(hours=1))
     assert done == []
-    world.set_clock(start + timedelta(days=3))
-    assert done == ["first", "second"]
+    now = world.set_clock(start + timedelta(days=3))
+    assert done == [1, 2]
+    assert (now - start).days == 3
 
 
 async def test_what_falls_due_happens_by_itself_too(world: World) -> None:

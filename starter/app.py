@@ -1,0 +1,166 @@
+"""The ASGI app: Stripe's webhooks, the HTTP API, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from temporalio.client import Client
+
+from ledger import Ledger, LedgerError, schema_is_current
+from starter import temporal
+from starter.api import api_router
+from starter.client import DunningClient
+from starter.errors import DunningError, EngineUnavailable
+from starter.limits import BodyLimit
+from starter.metrics import Metrics
+from starter.settings import Settings
+from starter.webhooks.receiver import Receiver
+from starter.webhooks.stripe import CONCERNS, BadSignature, Malformed, translate, verify
+
+log = structlog.get_logger(__name__)
+
+MOST_BYTES = 1_000_000
+RETRY_AFTER_SECONDS = "30"
+
+
+def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
+    """The app over a connection to Temporal and an open ledger. Who made those closes them."""
+    app = FastAPI(title="Dunning engine", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    app.add_middleware(BodyLimit, most=MOST_BYTES)
+    metrics = Metrics()
+    _add_errors(app)
+    _add_webhooks(app, settings, client, ledger, metrics)
+    _add_health(app, settings, client, ledger, metrics)
+    app.include_router(api_router(settings, DunningClient.over(client, settings), ledger))
+    if not settings.dunning_api_keys:
+        log.warning("no DUNNING_API_KEYS are configured: the API answers this machine only")
+    return app
+
+
+def _add_webhooks(
+    app: FastAPI, settings: Settings, client: Client, ledger: Ledger, metrics: Metrics
+) -> None:
+    receiver = Receiver(client, ledger, timedelta(seconds=settings.dunning_rpc_timeout_seconds))
+    secrets = settings.webhook_secrets
+
+    def failed(status: int, code: str, message: str) -> JSONResponse:
+        metrics.webhook_failures.labels("stripe", code).inc()
+        log.warning("webhook not handled", provider="stripe", code=code, message=message)
+        return error_response(status, code, message)
+
+    @app.post("/webhooks/stripe")
+    async def stripe_webhook(request: Request) -> Response:
+        with metrics.webhook_seconds.labels("stripe").time():
+            body = await request.body()
+            if not secrets:
+                return failed(503, "not_configured", "STRIPE_WEBHOOK_SECRET is not set")
+            try:
+                verify(body, request.headers.get("stripe-signature"), secrets, time.time())
+                event = translate(body)
+                receipt = await receiver.receive(event)
+            except BadSignature as error:
+                return failed(400, "bad_signature", str(error))
+            except Malformed as error:
+                return failed(400, "malformed", str(error))
+            except EngineUnavailable as error:
+                return failed(503, error.code, error.message)
+            kind = event.type if event.type in CONCERNS else "other"
+            metrics.webhooks.labels("stripe", kind, receipt.result).inc()
+            answer: dict[str, Any] = {"received": True, "result": receipt.result, "cases": receipt.cases}
+            return JSONResponse(answer | ({"why": receipt.why} if receipt.why else {}))
+
+
+def _add_health(app: FastAPI, settings: Settings, client: Client, ledger: Ledger, metrics: Metrics) -> None:
+    timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "up"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        checks = {
+            "temporal": await _temporal_trouble(settings, client, timeout),
+            "ledger": await _ledger_trouble(settings, ledger, timeout),
+            "webhooks": "" if settings.webhook_secrets else "STRIPE_WEBHOOK_SECRET is not set",
+        }
+        ready = not any(checks.values())
+        shown = {name: trouble or "ok" for name, trouble in checks.items()}
+        return JSONResponse({"ready": ready, "checks": shown}, status_code=200 if ready else 503)
+
+    @app.get("/metrics")
+    async def exposed() -> Response:
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                counts = await ledger.counts()
+        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+            log.warning("metrics without the ledger", error=str(error))
+            counts = None
+        return Response(metrics.expose(counts), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _temporal_trouble(settings: Settings, client: Client, timeout: timedelta) -> str:
+    if await temporal.is_serving(client, timeout):
+        return ""
+    return f"Temporal does not answer at {temporal.address(settings)}"
+
+
+async def _ledger_trouble(settings: Settings, ledger: Ledger, timeout: timedelta) -> str:
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            await ledger.ping()
+            current = await asyncio.to_thread(schema_is_current, settings.database_url)
+    except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+        log.warning("the ledger does not answer", error=str(error))
+        return "the ledger does not answer"
+    return "" if current else "the schema is not current: run `dunning db upgrade`"
+
+
+# --- errors ---------------------------------------------------------------------------------------------
+
+
+def error_response(status: int, code: str, message: str, param: str | None = None) -> JSONResponse:
+    """An error the way every error of the app looks."""
+    headers = {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}
+    body = {"error": {"code": code, "message": message, "param": param}}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(DunningError)
+    async def ours(_request: Request, error: DunningError) -> JSONResponse:
+        return error_response(error.http_status, error.code, error.message, error.param)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        param = ".".join(path) or None
+        text = f"{param}: {first['msg']}" if param else str(first["msg"])
+        return error_response(422, "invalid_input", text, param)
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        return error_response(error.status_code, codes.get(error.status_code, "error"), str(error.detail))
+
+    @app.exception_handler(SQLAlchemyError)
+    @app.exception_handler(LedgerError)
+    async def no_ledger(_request: Request, error: Exception) -> JSONResponse:
+        log.warning("the ledger does not answer", error=str(error))
+        return error_response(503, "engine_unavailable", "the ledger does not answer: try again later")
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.error("unforeseen error", path=request.url.path, exc_info=error)
+        return error_response(500, "internal_error", "something went wrong here; the log says what")

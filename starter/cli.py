@@ -1,0 +1,63 @@
+"""The `dunning` command.
+
+Exit status: 0 done, 1 refused, not found or not reachable, 2 wrong usage. An error is one sentence on
+standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger import LedgerError
+from starter.cli_cases import cases_app
+from starter.cli_run import run_app
+from starter.errors import DunningError, InvalidInput, SettingsError
+
+app = typer.Typer(
+    name="dunning",
+    help="Wins back failed subscription payments.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cases_app)
+app.add_typer(run_app)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    try:
+        status = app(list(sys.argv[1:] if args is None else args), prog_name="dunning", standalone_mode=False)
+    except typer.TyperException as error:
+        return _failed(error.format_message(), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except InvalidInput as error:
+        return _failed(error.message, 2)
+    except SettingsError as error:
+        return _failed("\ndunning: ".join(error.problems), 1)
+    except (DunningError, LedgerError) as error:
+        return _failed(str(error), 1)
+    except SQLAlchemyError as error:
+        return _failed(f"the ledger does not answer: {_first_line(error)}", 1)
+    except OSError as error:
+        return _failed(error.strerror or str(error), 1)
+    return status if isinstance(status, int) else 0
+
+
+def _failed(text: str, status: int) -> int:
+    typer.echo(f"dunning: {text}", err=True)
+    return status
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

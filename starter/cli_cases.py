@@ -1,0 +1,305 @@
+"""Commands about cases: start them, look at them, pull their levers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+
+from dunning.case import Entry
+from dunning.values import Stage
+from dunning.view import Status
+from ledger import LedgerError
+from ledger.records import CaseRecord, EntryRecord
+from starter.api import known_case
+from starter.cli_output import moment, money, say, say_fields, say_json, say_table, warn
+from starter.cli_session import open_ledger, run, user, with_case
+from starter.client import DunningClient
+from starter.errors import CaseNotFound, EngineUnavailable, InvalidInput
+from starter.settings import Settings
+from starter.views import case_json, entry_json, expected_json, plain
+from workflows.ids import invoice_of
+
+Invoice = Annotated[str, typer.Argument(metavar="INVOICE", help="in_… or invoice-dunning/in_…")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Account = Annotated[str, typer.Option(help="A Stripe Connect account, acct_….")]
+By = Annotated[str | None, typer.Option(help="Who does it; your user name if left out.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the timeline.")]
+RequestId = Annotated[str | None, typer.Option(help="Makes a repeat harmless.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, as 2026-12-24.")]
+
+cases_app = typer.Typer()
+
+
+@cases_app.command()
+def start(
+    invoice: Invoice,
+    *,
+    policy: Annotated[str | None, typer.Option(help="The policy's name; standard if left out.")] = None,
+    account: Account = "",
+    reopen: Annotated[bool, typer.Option(help="Begin again after stopped or written_off.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Open the case of an invoice; harmless if it is open already."""
+
+    async def work() -> dict[str, Any]:
+        client = await DunningClient.connect(Settings.load())
+        case = await client.start(invoice, policy=policy, account=account or None, reopen=reopen)
+        return {"invoice_id": case.invoice_id, "workflow_id": case.workflow_id, "run_id": case.run_id}
+
+    started = run(work())
+    if as_json:
+        say_json(started)
+    else:
+        say(f"started {started['workflow_id']}; look at it with `dunning show {started['invoice_id']}`")
+
+
+@cases_app.command()
+def show(invoice: Invoice, *, account: Account = "", as_json: Json = False) -> None:
+    """Where a case stands, and what happened so far."""
+    source, status, entries = run(_look(Settings.load(), invoice_of(invoice) or invoice, account))
+    lines = [entry_json(entry) for entry in entries]
+    if as_json:
+        say_json({"source": source, "status": status, "timeline": lines})
+        return
+    shown = dict(status)
+    shown["amount_remaining"] = money(shown["amount_remaining"], shown.pop("currency"))
+    shown["next_at"] = moment(shown["next_at"])
+    shown["grace_ends_at"] = moment(shown["grace_ends_at"])
+    say_fields(shown)
+    say("")
+    say_table(("At (UTC)", "What", "By"), [(moment(e["at"]), e["text"], e["by"]) for e in lines])
+
+
+@cases_app.command("cases")
+def list_cases(
+    *,
+    open_only: Annotated[bool, typer.Option("--open", help="Only open cases.")] = False,
+    stage: Annotated[Stage | None, typer.Option(help="Only of this stage.")] = None,
+    needs_human: Annotated[
+        bool, typer.Option("--needs-human", help="Only those that need a person.")
+    ] = False,
+    customer: Annotated[str | None, typer.Option(help="Only of this customer, cus_….")] = None,
+    policy: Annotated[str | None, typer.Option(help="Only of this policy.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only of this Stripe Connect account.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on after a list that ended with this.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The cases in the ledger, newest first."""
+
+    async def work() -> tuple[Sequence[CaseRecord], str | None]:
+        async with open_ledger(Settings.load()) as ledger:
+            page = await ledger.cases.find(
+                account=account,
+                customer=customer,
+                policy=policy,
+                stage=stage,
+                needs_human=needs_human or None,
+                open_only=open_only,
+                limit=limit,
+                cursor=cursor,
+            )
+            return page.cases, page.cursor
+
+    found, more = run(work())
+    cases = [case_json(case) for case in found]
+    if as_json:
+        say_json({"cases": cases, "cursor": more})
+        return
+    say_table(
+        ("Invoice", "Stage", "Waits on", "Outcome", "Remaining", "Currency", "Last day", "Next (UTC)", "What"),
+        [
+            (c["invoice_id"], c["stage"], c["waiting_on"], c["outcome"], c["amount_remaining"], c["currency"],
+             c["last_day"], moment(c["next_at"]), c["next_what"] or c["closed_reason"])
+            for c in cases
+        ],
+    )  # fmt: skip
+    if more:
+        warn(f"there are more: --cursor {more}")
+
+
+@cases_app.command()
+def forecast(invoice: Invoice, *, account: Account = "", as_json: Json = False) -> None:
+    """What will happen, and when, if nothing changes."""
+    ask = with_case(Settings.load(), invoice_of(invoice) or invoice, account, DunningClient.forecast)
+    steps = [expected_json(step) for step in run(ask)]
+    if as_json:
+        say_json({"steps": steps})
+    else:
+        say_table(("At (UTC)", "What", "Why"), [(moment(s["at"]), s["what"], s["reason"]) for s in steps])
+
+
+@cases_app.command()
+def extend(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    days: Annotated[int | None, typer.Option(help="Days added to the last day of grace.")] = None,
+    until: Day = None,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Give the customer more time: --days 7, or --until 2026-12-24."""
+    payload = {"days": days, "until": _day(until), "reason": reason}
+    _pull(
+        invoice,
+        account=account,
+        lever="grant_extension",
+        payload=payload,
+        by=by,
+        request_id=request_id,
+        as_json=as_json,
+    )
+
+
+@cases_app.command()
+def deny(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Say no to the request for more time that waits."""
+    _pull(
+        invoice,
+        account=account,
+        lever="deny_extension",
+        payload={"reason": reason},
+        by=by,
+        request_id=request_id,
+        as_json=as_json,
+    )
+
+
+@cases_app.command()
+def hold(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    until: Day = None,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Stop the clock of a case, until a day or for as long as the policy allows."""
+    payload = {"reason": reason, "until": _day(until)}
+    _pull(
+        invoice, account=account, lever="hold", payload=payload, by=by, request_id=request_id, as_json=as_json
+    )
+
+
+@cases_app.command()
+def release(
+    invoice: Invoice,
+    *,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """End a hold, or go on with a case that waits for a person."""
+    _pull(
+        invoice, account=account, lever="release", payload={}, by=by, request_id=request_id, as_json=as_json
+    )
+
+
+@cases_app.command()
+def retry(
+    invoice: Invoice,
+    *,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Charge as soon as the card networks allow."""
+    _pull(
+        invoice, account=account, lever="retry_now", payload={}, by=by, request_id=request_id, as_json=as_json
+    )
+
+
+@cases_app.command()
+def stop(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    outcome: Annotated[str, typer.Option(help="stopped, written_off, canceled or voided.")] = "stopped",
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Close a case."""
+    payload = {"outcome": outcome, "reason": reason}
+    _pull(
+        invoice, account=account, lever="stop", payload=payload, by=by, request_id=request_id, as_json=as_json
+    )
+
+
+def _pull(
+    invoice: str,
+    *,
+    account: str,
+    lever: str,
+    payload: dict[str, Any],
+    by: str | None,
+    request_id: str | None,
+    as_json: bool,
+) -> None:
+    whole = payload | {"by": by or user(), "request_id": request_id}
+
+    async def ask(client: DunningClient, case: str) -> str:
+        return await client.pull(case, lever, whole)
+
+    text = run(with_case(Settings.load(), invoice_of(invoice) or invoice, account, ask))
+    if as_json:
+        say_json({"accepted": True, "text": text})
+    else:
+        say(text)
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+async def _look(
+    settings: Settings, invoice: str, account: str
+) -> tuple[str, dict[str, Any], Sequence[Entry | EntryRecord]]:
+    """The case's own answer; when no worker runs, or the history is gone, what the ledger remembers."""
+
+    async def ask(client: DunningClient, case: str) -> tuple[Status, list[Entry]]:
+        return await client.status(case), await client.timeline(case)
+
+    try:
+        status, entries = await with_case(settings, invoice, account, ask)
+        return "case", {name: plain(getattr(status, name)) for name in Status.model_fields}, entries
+    except (EngineUnavailable, CaseNotFound) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        try:
+            async with open_ledger(settings) as ledger:
+                record = await known_case(ledger, invoice, account)
+                remembered = await ledger.cases.entries(record.id)
+        except (CaseNotFound, EngineUnavailable, LedgerError):
+            raise error from None
+        warn(f"from the ledger, because the case did not answer: {error.message}")
+        return "ledger", _remembered(record), remembered
+
+
+def _remembered(case: CaseRecord) -> dict[str, Any]:
+    """A ledger record under the names of a status; what only the case knows is None."""
+    known = {
+        "case_id": case.id,
+        "reason": case.next_what or case.closed_reason,
+        "policy": f"{case.policy_name} {case.policy_version}",
+    }
+    return {name: known.get(name) or plain(getattr(case, name, None)) for name in Status.model_fields}

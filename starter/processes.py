@@ -1,0 +1,211 @@
+"""Child processes of the local stack: each with a group and a log of its own, and all of them ended with us.
+
+A signal to the terminal's foreground group reaches only the parent, which then stops its children in the
+right order. Should the parent be killed, `starter.guardian` ends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any, NoReturn
+
+from starter import guardian
+from starter.cli_output import warn
+from starter.errors import DunningError, SettingsError
+
+HOST = "127.0.0.1"
+GRACE = 8.0
+LAST_LINES = 12
+_POLL = 0.03
+
+
+class StackError(DunningError):
+    """A part of the local stack did not start or has ended; the text names it and shows its last lines."""
+
+    code = "stack_failed"
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that was started. `name` is for people."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    @property
+    def running(self) -> bool:
+        """Whether it still runs."""
+        return self.process.returncode is None
+
+    def failure(self, what: str) -> StackError:
+        """An error about it, with the end of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        said = "\n  ".join(lines) if lines else "(it wrote nothing)"
+        return StackError(f"{self.name} {what}; the end of {self.log}:\n  {said}")
+
+
+class Processes:
+    """Starts processes, watches them, and stops them in the reverse order of their start."""
+
+    def __init__(self, logs: Path, guard: Popen[str]) -> None:
+        self._logs, self._guard = logs, guard
+        self._children: list[Child] = []
+
+    async def start(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
+    ) -> Child:
+        """Start a process. What it prints goes to `<logs>/<name>.log`. Raises StackError."""
+        log = self._logs / f"{name}.log"
+        with log.open("wb") as sink:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *argv, env=dict(env), cwd=cwd, stdin=asyncio.subprocess.DEVNULL,
+                    stdout=sink, stderr=sink, process_group=0,
+                )  # fmt: skip
+            except OSError as error:
+                raise StackError(f"{name} cannot be started: {argv[0]}: {error.strerror}") from error
+        child = Child(name, process, log)
+        self._children.append(child)
+        self._tell_guard("+", process.pid)
+        return child
+
+    async def wait_ready(
+        self, child: Child, is_ready: Callable[[], Awaitable[bool]], timeout: float = 30.0
+    ) -> None:
+        """Ask `is_ready` until it says yes. Raises StackError if the child ends, or after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not await is_ready():
+            if not child.running:
+                raise child.failure(f"ended with status {child.process.returncode} before it was ready")
+            if time.monotonic() > deadline:
+                raise child.failure(f"was not ready after {timeout:.0f} s")
+            await asyncio.sleep(_POLL)
+
+    async def first_end(self) -> StackError:
+        """Wait until a child ends by itself, which none should, and return the error that says so."""
+        ends = {asyncio.create_task(child.process.wait()): child for child in self._children}
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in ends:
+                task.cancel()
+        child = ends[done.pop()]
+        return child.failure(f"ended by itself with status {child.process.returncode}")
+
+    async def stop(self, child: Child) -> None:
+        """End one child and its group: kindly, then by force."""
+        if child.running:
+            _signal_group(child.process.pid, signal.SIGTERM)
+            try:
+                await asyncio.wait_for(child.process.wait(), GRACE)
+            except TimeoutError:
+                _signal_group(child.process.pid, signal.SIGKILL)
+                await child.process.wait()
+        _signal_group(child.process.pid, signal.SIGKILL)  # what it left behind
+        self._tell_guard("-", child.process.pid)
+        self._children.remove(child)
+
+    async def stop_all(self) -> None:
+        """End all children, the latest first."""
+        while self._children:
+            await self.stop(self._children[-1])
+
+    def _tell_guard(self, sign: str, group: int) -> None:
+        assert self._guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # somebody ended the guardian: the stack can do without
+            self._guard.stdin.write(f"{sign}{group}\n")
+            self._guard.stdin.flush()
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+@asynccontextmanager
+async def processes(logs: Path) -> AsyncIterator[Processes]:
+    """Processes that end with the block."""
+    logs.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
+    command = [sys.executable, "-I", "-S", guardian.__file__]
+    guard = Popen(command, stdin=PIPE, text=True, start_new_session=True)  # noqa: ASYNC220 - returns at once
+    running = Processes(logs, guard)
+    try:
+        yield running
+    finally:
+        try:
+            await asyncio.shield(running.stop_all())
+        finally:
+            assert guard.stdin is not None
+            guard.stdin.close()
+            await asyncio.to_thread(guard.wait)
+
+
+def port_near(wanted: int, taken: set[int], tell: Callable[[str], None], what: str) -> int:
+    """The wanted port, or a free one if it is busy; then `tell` says so in one line."""
+    port = wanted
+    while port in taken or not _is_free(port):
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = probe.getsockname()[1]
+    taken.add(port)
+    if port != wanted:
+        tell(f"port {wanted} is busy: {what} takes {port}")
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+# --- the end ----------------------------------------------------------------------------------------------
+
+
+def run_to_the_end(main: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run `main`, cancel it on SIGINT or SIGTERM, and leave the process with its status.
+
+    A signal is a wished-for end: status 0. Errors of ours are told in one sentence: 2 for settings, else 1.
+    The process ends by `os._exit`: with Temporal's core in it, the interpreter can abort while it winds down.
+    """
+    status = 0
+    try:
+        status = asyncio.run(_cancellable(main))
+    except SettingsError as error:
+        warn("\n".join(error.problems))
+        status = 2
+    except DunningError as error:
+        warn(error.message)
+        status = 1
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+async def _cancellable(main: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.create_task(main)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        return await task
+    return 0

@@ -1,0 +1,77 @@
+"""A shop with a failed renewal: real SDKs, the sandbox over HTTP, a SQLite ledger, real activities."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import stripe
+
+from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
+from ledger import Ledger, upgrade
+from sandbox.app import serving_in_thread
+from sandbox.control_client import ControlClient
+from sandbox.deliveries import Backoff
+from sandbox.world import World
+from tests.activities.shop import Shop
+
+
+@pytest.fixture(scope="session")
+def activities_world() -> Iterator[World]:
+    """A sandbox in a thread."""
+    with serving_in_thread(World(backoff=Backoff(first=0.01, longest=0.02, tries=4))) as world:
+        yield world
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _impatient_sdk() -> Iterator[None]:
+    """The Stripe SDK waits milliseconds between its own tries instead of half seconds."""
+    usual = stripe.HTTPXClient.INITIAL_DELAY, stripe.HTTPXClient.MAX_DELAY
+    stripe.HTTPXClient.INITIAL_DELAY, stripe.HTTPXClient.MAX_DELAY = 0.005, 0.01
+    yield
+    stripe.HTTPXClient.INITIAL_DELAY, stripe.HTTPXClient.MAX_DELAY = usual
+
+
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of an empty ledger, migrated once."""
+    path = tmp_path_factory.mktemp("ledger") / "empty.db"
+    upgrade(f"sqlite:///{path}")
+    return path.read_bytes()
+
+
+@pytest_asyncio.fixture
+async def ledger(empty_ledger: bytes, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """An empty ledger of this test's own."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(empty_ledger)
+    opened = Ledger.open(f"sqlite:///{path}")
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def control(activities_world: World) -> AsyncIterator[ControlClient]:
+    """The sandbox's control client; the sandbox is empty."""
+    async with ControlClient(activities_world.public_url) as client:
+        await client.reset()
+        yield client
+        await client.reset()
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    """An empty folder of policies."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    return folder
+
+
+@pytest_asyncio.fixture
+async def shop(control: ControlClient, ledger: Ledger, policies: Path) -> Shop:
+    """A shop at Stripe's stand-in, with the engine's activities."""
+    client = make_stripe("sk_test_shop", api_base=control.url, timeout=5.0)
+    deps = Deps(stripe=client, ledger=ledger, policies=PolicyBook(policies), business=SANDBOX_BUSINESS)
+    return Shop(control, deps)
