@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities.interface import RecordActivities
 from dunning.decision import Question, Step
-from dunning.step import answer
+from dunning.step import answer, applied
 from ledger import Ledger
 from ledger.records import CaseSummary
 
@@ -27,14 +27,14 @@ class LedgerRecords(RecordActivities):
         lost is repeated without harm.
         """
         step = answer(question)
-        decision, policy = step.decision, question.policy
+        state, decision, policy = applied(question.state, step), step.decision, question.policy
         summary = CaseSummary.of(
-            step.state,
+            state,
             at=question.now,
             waiting_on=decision.waiting_on,
             next_at=decision.until if decision.action is None else question.now,
             next_what=decision.reason,
         )
         summary = replace(summary, policy_name=policy.name, policy_version=policy.version)
-        await self._ledger.cases.remember(step.state.ref.case_id, question.seq, step.entries, summary)
+        await self._ledger.cases.remember(state.ref.case_id, question.seq, step.entries, summary)
         return step

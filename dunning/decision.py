@@ -136,9 +136,12 @@ class Question(Value):
 
 
 class Step(Value):
-    """The recorded answer: the new state, what to do, and everything that goes out with it."""
+    """The recorded answer: what changed in the state, what to do, and everything that goes out with it.
 
-    state: CaseState
+    Only the fields that changed are recorded: a case's history grows with its story, not with its state.
+    """
+
+    changes: dict[str, Any] = {}  # fields of CaseState as JSON
     decision: Decision
     answers: tuple[Answer, ...] = ()
     entries: tuple[Entry, ...] = ()

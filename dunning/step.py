@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dunning.case import CaseState, Entry, Event, Lever
 from dunning.decide import decide
 from dunning.decision import Answer, Question, Step
@@ -32,12 +34,27 @@ def answer(question: Question) -> Step:
         raise AssertionError(f"the case turns in circles: {decision.reason}")
     shown = facets(state, decision, policy)
     return Step(
-        state=state,
+        changes=_changes(question.state, state),
         decision=decision,
         answers=tuple(answers),
         entries=tuple(entries),
         facets=shown if shown != question.facets else None,
     )
+
+
+def applied(state: CaseState, step: Step) -> CaseState:
+    """The state after a recorded step."""
+    if not step.changes:
+        return state
+    return CaseState.model_validate({**state.model_dump(mode="json"), **step.changes})
+
+
+def _changes(before: CaseState, after: CaseState) -> dict[str, Any]:
+    changed = {name for name in CaseState.model_fields if getattr(before, name) != getattr(after, name)}
+    written = after.model_dump(mode="json", include=changed)
+    # What equals its default is left out when a value is written; here it has to be said.
+    defaults = {name: CaseState.model_fields[name].get_default(call_default_factory=True) for name in changed}
+    return {name: written.get(name, defaults[name]) for name in sorted(changed)}
 
 
 def _fold(

@@ -6,9 +6,8 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -18,7 +17,7 @@ from dunning.values import Stage
 from ledger.database import Database, changed, insert_once, put
 from ledger.errors import LedgerError, NotInLedger
 from ledger.records import CaseClaim, CasePage, CaseRecord, CaseSummary, EntryRecord, from_row
-from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow
+from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow, table
 
 
 class Cases:
@@ -97,8 +96,7 @@ class Cases:
             if not await _update(session, case_id, seq0, summary):
                 await _must_exist(session, case_id)
                 return False
-            later = and_(col(EntryRow.case_id) == case_id, col(EntryRow.seq) >= seq0)
-            await changed(session, delete(EntryRow).where(later))
+            await changed(session, _DROP_ENTRIES, {"of_case": case_id, "from_seq": seq0})
             await put(session, [_entry(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
             await put(session, _extensions(case_id, summary))
             return True
@@ -242,25 +240,42 @@ async def _next_seq(session: AsyncSession, case_id: str) -> int:
 
 # --- remembering --------------------------------------------------------------------------------------
 
-_KEEP_IF_NONE = ("policy_name", "policy_version")
-_SUMMARY_COLUMNS = (
+# Built once: this runs at every decision of every case, and building costs more than executing.
+_ENTRIES, _CASES = table(EntryRow).c, table(CaseRow).c
+_DROP_ENTRIES = delete(table(EntryRow)).where(
+    _ENTRIES.case_id == bindparam("of_case"), _ENTRIES.seq >= bindparam("from_seq")
+)
+_SUMMARY = (
     *("stage", "amount_remaining", "waiting_on", "outcome", "recovered_via", "closed_at", "closed_reason"),
     *("next_at", "next_what", "decline_code", "decline_class", "needs_human", "halted"),
     *("grace_starts_at", "last_day", "zone", "run_state"),
 )
+_KEPT_IF_NONE = ("policy_name", "policy_version")
+_REMEMBER = (
+    update(table(CaseRow))
+    .where(
+        _CASES.id == bindparam("of_case"),
+        or_(
+            _CASES.seq < bindparam("from_seq"),
+            and_(_CASES.seq == bindparam("from_seq"), _CASES.remembered_at <= bindparam("decided_at")),
+        ),
+    )
+    .values(
+        {name: bindparam(f"new_{name}", type_=_CASES[name].type) for name in _SUMMARY}
+        | {
+            name: func.coalesce(bindparam(f"new_{name}", type_=_CASES[name].type), _CASES[name])
+            for name in _KEPT_IF_NONE
+        }
+        | {"seq": bindparam("from_seq"), "remembered_at": bindparam("decided_at")}
+    )
+)
 
 
 async def _update(session: AsyncSession, case_id: str, seq0: int, summary: CaseSummary) -> bool:
-    values: dict[str, Any] = {name: getattr(summary, name) for name in _SUMMARY_COLUMNS}
-    values |= {n: getattr(summary, n) for n in _KEEP_IF_NONE if getattr(summary, n) is not None}
-    not_older = or_(
-        col(CaseRow.seq) < seq0,
-        and_(col(CaseRow.seq) == seq0, col(CaseRow.remembered_at) <= summary.at),
-    )
-    statement = update(CaseRow).where(col(CaseRow.id) == case_id, not_older)
-    statement = statement.values(**values, seq=seq0, remembered_at=summary.at)
+    news = {f"new_{name}": getattr(summary, name) for name in (*_SUMMARY, *_KEPT_IF_NONE)}
+    params = {"of_case": case_id, "from_seq": seq0, "decided_at": summary.at, **news}
     try:
-        return await changed(session, statement.execution_options(synchronize_session=False)) == 1
+        return await changed(session, _REMEMBER, params) == 1
     except IntegrityError as error:  # it closed, another episode was opened, and now it would go on
         raise LedgerError(
             f"case {case_id} is closed and a later case of its invoice is open: end this workflow"

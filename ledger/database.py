@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, event
@@ -102,10 +103,12 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_WRITES: True})
 
 
-async def changed(session: AsyncSession, statement: Executable, rows: Sequence[dict[str, Any]] = ()) -> int:
+Params = dict[str, Any] | list[dict[str, Any]] | None
+
+
+async def changed(session: AsyncSession, statement: Executable, params: Params = None) -> int:
     """Execute an insert, update or delete; the number of rows it changed."""
-    result = await session.execute(statement, list(rows)) if rows else await session.execute(statement)
-    return cast(CursorResult[Any], result).rowcount
+    return cast("CursorResult[Any]", await session.execute(statement, params)).rowcount
 
 
 async def insert_once(session: AsyncSession, row: Row) -> bool:
@@ -114,9 +117,9 @@ async def insert_once(session: AsyncSession, row: Row) -> bool:
     A concurrent insert of the same key is waited for, so afterwards the winner's row can be read.
     Raises NotInLedger if the case or message that the row belongs to does not exist.
     """
-    insert = _dialect(session).insert(table(type(row))).values(_values(row)).on_conflict_do_nothing()
+    insert = _insert_once(session.get_bind().dialect.name, type(row))
     try:
-        return await changed(session, insert.execution_options(preserve_rowcount=True)) == 1
+        return await changed(session, insert, _values(row)) == 1
     except IntegrityError as error:
         owner = getattr(row, "case_id", None) or getattr(row, "dispatch_id", None)
         if owner is None:
@@ -128,14 +131,9 @@ async def insert_once(session: AsyncSession, row: Row) -> bool:
 
 async def put(session: AsyncSession, rows: Sequence[Row]) -> None:
     """Insert rows of one table, or overwrite those of the same primary key."""
-    if not rows:
-        return
-    target = table(type(rows[0]))
-    insert = _dialect(session).insert(target)
-    news = {c.name: insert.excluded[c.name] for c in target.columns if not c.primary_key}
-    keys = [c.name for c in target.primary_key]
-    upsert = insert.on_conflict_do_update(index_elements=keys, set_=news)
-    await changed(session, upsert, [_values(row) for row in rows])
+    if rows:
+        upsert = _upsert(session.get_bind().dialect.name, type(rows[0]))
+        await changed(session, upsert, [_values(row) for row in rows])
 
 
 def _values(row: Row) -> dict[str, Any]:
@@ -143,5 +141,22 @@ def _values(row: Row) -> dict[str, Any]:
     return {c.name: getattr(row, c.name) for c in columns if c.autoincrement is not True}
 
 
-def _dialect(session: AsyncSession) -> Any:
-    return postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+# Statements are built once per table: building one costs more than executing it.
+
+
+@cache
+def _insert_once(dialect: str, row: type[Row]) -> Executable:
+    insert = _insert(dialect, row).on_conflict_do_nothing()
+    return cast(Executable, insert.execution_options(preserve_rowcount=True))
+
+
+@cache
+def _upsert(dialect: str, row: type[Row]) -> Executable:
+    insert, target = _insert(dialect, row), table(row)
+    news = {c.name: insert.excluded[c.name] for c in target.columns if not c.primary_key}
+    keys = [c.name for c in target.primary_key]
+    return cast(Executable, insert.on_conflict_do_update(index_elements=keys, set_=news))
+
+
+def _insert(dialect: str, row: type[Row]) -> Any:
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table(row))

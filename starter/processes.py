@@ -84,7 +84,7 @@ class Processes:
     async def wait_ready(
         self, child: Child, is_ready: Callable[[], Awaitable[bool]], timeout: float = 30.0
     ) -> None:
-        """Ask `is_ready` until it says yes. Raises StackError if the child ends, or after `timeout` seconds."""
+        """Ask `is_ready` until it says yes. Raises StackError if the child ends, or after `timeout` s."""
         deadline = time.monotonic() + timeout
         while not await is_ready():
             if not child.running:

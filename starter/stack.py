@@ -1,4 +1,4 @@
-"""The whole engine on one machine: for the demo, for `dunning dev`, and for `dunning up` with real providers."""
+"""The whole engine on one machine: the demo, `dunning dev`, and `dunning up` with real providers."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _own_folder(kind: Kind) -> Iterator[Path]:
 
 
 def dev(json: bool = False) -> NoReturn:
-    """The local stack until SIGINT or SIGTERM. Prints where everything is once all is ready. Never returns."""
+    """The local stack until SIGINT or SIGTERM. Prints where everything is once it is ready. Never returns."""
 
     async def main() -> int:
         async with local_stack("dev", warn if json else say) as stack:

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from dunning.forecast import Expected, forecast
     from dunning.policy import Policy
     from dunning.start import parse_hint, parse_start
+    from dunning.step import applied
     from dunning.values import Outcome, RecoveredVia, Value
     from dunning.view import Status, details, status
     from workflows import options, search_attributes
@@ -84,14 +85,15 @@ class InvoiceDunning(Levers):
             ),
             **options.DECIDE,
         )
-        self._state, self._decision = step.state, step.decision
+        self._state = state = applied(state, step)
+        self._decision = step.decision
         self._entries.extend(step.entries)
         for answer in step.answers:
             self._answers[answer.ticket] = answer
         if step.facets is not None:
             self._facets = step.facets
             workflow.upsert_search_attributes(search_attributes.updates(step.facets))
-        workflow.set_current_details(details(step.state, step.decision, policy, self._entries))
+        workflow.set_current_details(details(state, step.decision, policy, self._entries))
         return step.decision
 
     async def _wait(self, decision: Decision, until: datetime) -> None:

@@ -12,7 +12,7 @@ from dunning.decision import Action, Charge, Question, ReadInvoice, Send
 from dunning.facts import Failure, Invoice, Method
 from dunning.opening import open_case
 from dunning.policy import Policy, parse_policy
-from dunning.step import answer
+from dunning.step import answer, applied
 from dunning.values import Channel, Stage
 
 DAY0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday
@@ -78,7 +78,7 @@ class Run:
                 Question(state=self.state, inbox=tuple(self.inbox), policy=self.policy, now=self.now, seq=1)
             )
             self.inbox.clear()
-            self.state = step.state
+            self.state = applied(self.state, step)
             self.answers += [(a.accepted, a.text) for a in step.answers]
             decision = step.decision
             if decision.done:
