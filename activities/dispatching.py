@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
 
 from activities.context import Deps, business_time, log, retry_delay, too_late
@@ -23,8 +24,9 @@ from activities.stripe_objects import PaymentMethod, StripeInvoice
 from dunning.case import Fate, MessageSent
 from dunning.decision import Order, Send
 from dunning.facts import Invoice
+from dunning.messages.catalogue import TemplatesError
 from dunning.messages.context import MessageContext, Rendered
-from dunning.messages.render import render
+from dunning.messages.render import RenderError, render
 from dunning.money import Money
 
 #: The one step that still speaks to a debtor after the engine itself gave the invoice up.
@@ -94,7 +96,7 @@ class Dispatching:
             return this.ended("not_needed", f"the invoice is {facts.status}", facts)
         if self._address(told) is None or this.send.channel not in facts.channels:
             return this.ended("unreachable", f"no address or no consent for {this.send.channel}")
-        words = render(this.send.template, this.send.channel, self._context(this.send, told, facts, this.at))
+        words = self._words(this, told, facts)  # before the claim: what cannot be written was not sent
         return await self._claimed(this, told, facts, words)
 
     async def _before(self, this: Try) -> MessageSent | None:
@@ -164,6 +166,19 @@ class Dispatching:
         )
         log(this.order.ref, "message ended", step=this.send.step, channel=this.send.channel.value, fate=fate)
         return this.ended(fate, detail)
+
+    def _words(self, this: Try, told: StripeInvoice, facts: Invoice) -> Rendered:
+        try:
+            context = self._context(this.send, told, facts, this.at)
+            return render(this.send.template, this.send.channel, context)
+        except ValidationError as error:
+            fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
+            sentence = (
+                f"message {this.send.template} cannot be written with this customer's {fields} at Stripe"
+            )
+        except (RenderError, TemplatesError) as error:
+            sentence = str(error)
+        raise ApplicationError(f"{sentence}: mend it there, then it goes out", type="MessageNotWritable")
 
     def _context(self, send: Send, told: StripeInvoice, facts: Invoice, at: datetime) -> MessageContext:
         card = _card(told)

@@ -80,10 +80,14 @@ class InvoiceReader:
 
 
 def email_address(told: StripeInvoice) -> str | None:
-    """The customer's e-mail address: today's, else the one on the invoice."""
+    """The customer's e-mail address: today's, else the one on the invoice; none of a deleted customer."""
+    if told.customer_deleted:
+        return None
     return (told.who.email if told.who else None) or told.customer_email
 
 
 def phone_number(told: StripeInvoice) -> str | None:
-    """The customer's phone number: today's, else the one on the invoice."""
+    """The customer's phone number: today's, else the one on the invoice; none of a deleted customer."""
+    if told.customer_deleted:
+        return None
     return (told.who.phone if told.who else None) or told.customer_phone

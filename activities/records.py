@@ -36,5 +36,8 @@ class LedgerRecords(RecordActivities):
             next_what=decision.reason,
         )
         summary = replace(summary, policy_name=policy.name, policy_version=policy.version)
-        await self._ledger.cases.remember(state.ref.case_id, question.seq, step.entries, summary)
+        run_id = activity.info().workflow_run_id
+        await self._ledger.cases.remember(
+            state.ref.case_id, question.seq, step.entries, summary, run_id=run_id
+        )
         return step

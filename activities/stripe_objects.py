@@ -211,11 +211,25 @@ class StripeInvoice(Wire):
         return self.customer.id if isinstance(self.customer, Customer) else self.customer or ""
 
     @property
+    def billed(self) -> Subscription | str | None:
+        """The subscription that the invoice bills, expanded or by its id."""
+        details = self.parent.subscription_details if self.parent else None
+        return details.subscription if details else None
+
+    @property
     def subscription(self) -> Subscription | None:
         """The expanded subscription that the invoice bills."""
-        details = self.parent.subscription_details if self.parent else None
-        found = details.subscription if details else None
-        return found if isinstance(found, Subscription) else None
+        return self.billed if isinstance(self.billed, Subscription) else None
+
+    @property
+    def subscription_id(self) -> str | None:
+        """The id of the subscription that the invoice bills."""
+        return self.billed.id if isinstance(self.billed, Subscription) else self.billed
+
+    @property
+    def customer_deleted(self) -> bool:
+        """Whether the customer was deleted: what the invoice still says of them is not to be used."""
+        return isinstance(self.customer, Customer) and self.customer.deleted
 
     @property
     def intents(self) -> tuple[PaymentIntent, ...]:

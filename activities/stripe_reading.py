@@ -57,7 +57,7 @@ def invoice_facts(
         currency=invoice.currency,
         amount_remaining=invoice.amount_remaining,
         customer=invoice.customer_id,
-        subscription=subscription.id if subscription else None,
+        subscription=invoice.subscription_id,
         subscription_status=subscription.status if subscription else None,
         billing_reason=invoice.billing_reason,
         collection_method=invoice.collection_method,

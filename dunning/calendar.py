@@ -27,7 +27,7 @@ def local_time(at: datetime, zone: str) -> time:
 
 
 def local_moment(day: date, hour: time, zone: str) -> datetime:
-    """A wall-clock time of a day in a zone, in UTC. A time that a clock change skips counts from before it."""
+    """A wall-clock time of a day in a zone, in UTC. A skipped time counts from before the change."""
     return datetime.combine(day, hour, tzinfo=_zone(zone)).astimezone(UTC)
 
 

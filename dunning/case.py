@@ -144,6 +144,7 @@ class CaseState(Value):
     postponed_until: datetime | None = None  # the ledger refused a charge until then
     suspended_at: datetime | None = None
     suspension_lifted: bool = False
+    restored: bool = False  # lifted and nothing else keeps the subscription suspended
     invoice_finalized: bool = False
     subscription_finalized: bool = False
     human: str | None = None  # why a person must decide
@@ -225,7 +226,7 @@ class EffectFailed(Value):
 
 
 class BillingEvent(Value):
-    """A hint that something changed at Stripe (or that a halt was lifted). Never trusted, only a reason to read."""
+    """A hint that something changed at Stripe, or that a halt was lifted. Only a reason to look."""
 
     kind: Literal["billing_event"] = "billing_event"
     type: str = ""
@@ -235,7 +236,7 @@ class BillingEvent(Value):
 
 
 class Lever(Value):
-    """A signal or update as it arrived: nothing is checked yet. `ticket` names the update that waits for an answer."""
+    """A signal or update as it arrived, unchecked. `ticket` names the update that waits for an answer."""
 
     kind: Literal["lever"] = "lever"
     name: str
@@ -252,8 +253,8 @@ class Turn(Value):
 
     kind: Literal["turn"] = "turn"
     to: Literal[
-        "grace", "hold_ended", "request_expired", "date_moved", "superseded", "unreachable", "human", "ending",
-        "closed", "halt_over",
+        "grace", "hold_ended", "request_expired", "date_moved", "superseded", "unreachable", "human",
+        "ending", "closed", "halt_over",
     ]  # fmt: skip
     at: datetime
     reason: str = ""

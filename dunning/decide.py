@@ -62,7 +62,7 @@ def decide(state: CaseState, policy: Policy, now: datetime) -> Decision:
 
 
 def over(state: CaseState) -> tuple[Outcome, str] | None:
-    """Why the case is at its end, if it is: the invoice's own state first, then what a person or the plan decided."""
+    """Why the case ends, if it does: the invoice's own state first, then what a person or the plan decided."""
     invoice = state.invoice
     if invoice.status == "paid":
         return Outcome.RECOVERED, "the invoice is paid"
@@ -89,7 +89,8 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
         reason = f"on hold by {state.hold.by}" + (f": {state.hold.reason}" if state.hold.reason else "")
         return [Due(state.hold.until, 0, reason, turn=Turn(to="hold_ended", at=now), on=WaitingOn.HOLD)]
     if state.human is not None:
-        return [*_answers(state, policy, now), _for_a_person(state, policy, now)]
+        asked = [due for due in _charges(state, policy, now) if not _is_blind(due)]
+        return [*_answers(state, policy, now), *asked, _for_a_person(state, policy, now)]
     dues = [*_answers(state, policy, now), *_charges(state, policy, now), *_words(state, policy, now)]
     dues += _milestones(state, policy, now)
     if _asks_a_person(state, dues, now):
@@ -114,7 +115,7 @@ def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, 
 
 def _last_words(state: CaseState, outcome: Outcome) -> tuple[str, ...]:
     if outcome is Outcome.RECOVERED:
-        return ("recovered",) if state.suspended_at is None else ("restored",)
+        return ("restored",) if state.restored else ("recovered",)
     return ("written_off",) if outcome is Outcome.WRITTEN_OFF and state.suspended_at is not None else ()
 
 
@@ -153,6 +154,10 @@ def _charges(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     return [Due(retry.at, 1, retry.reason, action, on=WaitingOn.RETRY, not_after=now + _CHARGE_WITHIN)]
 
 
+def _is_blind(due: Due) -> bool:
+    return isinstance(due.action, Charge) and due.action.blind
+
+
 def _words(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     old = words.overtaken(state, policy, now)
     if old:
@@ -177,7 +182,9 @@ def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     plan = state.plan
     if state.stage is Stage.RECOVERING:
         turn = Turn(to="grace", at=now)
-        return [Due(plan.grace_starts_at, 3, f"grace starts, to the end of {plan.last_day:%a %d %b}", turn=turn)]
+        return [
+            Due(plan.grace_starts_at, 3, f"grace starts, to the end of {plan.last_day:%a %d %b}", turn=turn)
+        ]
     if state.stage is Stage.GRACE:
         return [_suspension(state, policy, now)]
     assert state.suspended_at is not None
@@ -218,13 +225,17 @@ def _noticed(state: CaseState, policy: Policy, ends: datetime) -> bool:
 def _final_action(at: datetime, state: CaseState, policy: Policy, now: datetime) -> Due:
     latest = now + _EFFECT_WITHIN
     if policy.final_action.invoice == "mark_uncollectible" and not state.invoice_finalized:
-        return Due(at, 5, "final action: the invoice becomes uncollectible", MarkUncollectible(), not_after=latest)
+        return Due(
+            at, 5, "final action: the invoice becomes uncollectible", MarkUncollectible(), not_after=latest
+        )
     if (
         policy.final_action.subscription == "cancel"
         and state.invoice.subscription
         and not state.subscription_finalized
     ):
-        return Due(at, 5, "final action: the subscription is canceled", CancelSubscription(), not_after=latest)
+        return Due(
+            at, 5, "final action: the subscription is canceled", CancelSubscription(), not_after=latest
+        )
     why = "suspended for so long that the policy's final action was taken"
     turn = Turn(to="ending", at=now, outcome=Outcome.WRITTEN_OFF, reason=why)
     return Due(at, 5, "final action", turn=turn)
@@ -234,7 +245,9 @@ def _patient(due: Due, state: CaseState) -> Due:
     """An effect whose provider did not answer waits for its next try; everything else goes on."""
     for fault in state.faults:
         if due.action is not None and due.action.kind == fault.what and due.at < fault.retry_at:
-            return _later(due, fault.retry_at, f"{fault.what} fails since {fault.since:%d %b %H:%M}: {fault.error}")
+            return _later(
+                due, fault.retry_at, f"{fault.what} fails since {fault.since:%d %b %H:%M}: {fault.error}"
+            )
     return due
 
 

@@ -102,7 +102,7 @@ Action = Annotated[
 
 
 class Decision(Value):
-    """Exactly one of: `action` now (not after `not_after`), `turn` now, wait until `until`, or nothing any more."""
+    """One of: `action` now (not after `not_after`), `turn` now, wait until `until`, or nothing any more."""
 
     reason: str
     action: Action | None = None

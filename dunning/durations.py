@@ -32,4 +32,6 @@ def write_duration(value: timedelta) -> str:
     return f"{minutes}m"
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(write_duration, return_type=str)]
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration), PlainSerializer(write_duration, return_type=str)
+]

@@ -144,7 +144,7 @@ def _effect(state: CaseState, event: EffectDone) -> CaseState:
             answers = (*state.answers_due, "suspended")
             return _with(state, stage=Stage.SUSPENDED, suspended_at=event.at, answers_due=answers)
         case "restore":
-            return _with(state, suspension_lifted=True)
+            return _with(state, suspension_lifted=True, restored=event.result in ("done", "shadow"))
         case "mark_uncollectible":
             return _with(state, invoice_finalized=True)
         case "cancel_subscription":

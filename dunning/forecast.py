@@ -64,7 +64,11 @@ def _assumed(action: Action, state: CaseState, now: datetime) -> Event:
 def _declined_again(action: Charge, state: CaseState, now: datetime) -> Charged:
     last = state.invoice.failure
     update = {"at": now, "method": state.invoice.method}
-    failure = last.model_copy(update=update) if last else Failure(at=now, decline_code="generic_decline", **{"method": state.invoice.method})
+    failure = (
+        last.model_copy(update=update)
+        if last
+        else Failure(at=now, decline_code="generic_decline", method=state.invoice.method)
+    )
     return Charged(
         number=action.number,
         at=now + timedelta(seconds=1),

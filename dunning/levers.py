@@ -103,12 +103,16 @@ def command(state: CaseState, lever: Lever, policy: Policy) -> Commanded:
         if lever.name not in LEVERS:
             raise Refused(f"there is no lever {lever.name!r}: the levers are {', '.join(LEVERS)}")
         if state.stage is Stage.CLOSED:
-            raise Refused(f"the case is closed ({state.outcome}): start a new one for the invoice if it fails again")
+            raise Refused(
+                f"the case is closed ({state.outcome}): start a new one for the invoice if it fails again"
+            )
         model, apply = LEVERS[lever.name]
         payload = _payload(model, lever)
         by = payload.by
         if payload.request_id is not None and payload.request_id in state.request_ids:
-            return Commanded(state, True, f"request {payload.request_id} was already answered; nothing changed", by)
+            return Commanded(
+                state, True, f"request {payload.request_id} was already answered; nothing changed", by
+            )
         state, text = apply(state, payload, policy, lever.at)
         if payload.request_id is not None:
             known = (*state.request_ids, payload.request_id)[-_REMEMBERED_REQUESTS:]
@@ -121,7 +125,13 @@ def command(state: CaseState, lever: Lever, policy: Policy) -> Commanded:
 def _payload(model: type[Payload], lever: Lever) -> Payload:
     fields = ", ".join(model.model_fields)
     if len(lever.args) != 1 or not isinstance(lever.args[0], dict):
-        got = "nothing" if not lever.args else f"{len(lever.args)} inputs" if len(lever.args) > 1 else "another shape"
+        got = (
+            "nothing"
+            if not lever.args
+            else f"{len(lever.args)} inputs"
+            if len(lever.args) > 1
+            else "another shape"
+        )
         raise Refused(f"give one JSON object with the fields {fields}; {got} arrived")
     try:
         return model.model_validate(lever.args[0])
@@ -151,11 +161,17 @@ def _request(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tu
     assert isinstance(payload, RequestExtension)
     _before_suspension(state)
     if state.request is not None:
-        raise Refused(f"a request of {state.request.by} waits for an answer already; grant or deny that first")
+        raise Refused(
+            f"a request of {state.request.by} waits for an answer already; grant or deny that first"
+        )
     rules = policy.grace.extensions
     had = [e for e in state.extensions if e.by_customer]
     total = days_granted(state) + payload.days
-    if len(had) < rules.by_customer.count and payload.days <= rules.by_customer.days and total <= rules.max_total:
+    if (
+        len(had) < rules.by_customer.count
+        and payload.days <= rules.by_customer.days
+        and total <= rules.max_total
+    ):
         return _extend(state, payload.days, payload.by, payload.reason, at, by_customer=True)
     request = Request(
         days=payload.days, at=at, by=payload.by, reason=payload.reason, answer_by=at + rules.answer_within
@@ -180,7 +196,9 @@ def _hold(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple
     if until <= at:
         raise Refused(f"until: {payload.until} has passed; write a later date or leave it out")
     if until > latest:
-        raise Refused(f"until: the policy holds a case for {policy.holds.max.days} days at most, to {latest:%d %b}")
+        raise Refused(
+            f"until: the policy holds a case for {policy.holds.max.days} days at most, to {latest:%d %b}"
+        )
     since = state.hold.since if state.hold else at
     hold = Hold(since=since, until=until, by=payload.by, reason=payload.reason)
     return state.model_copy(update={"hold": hold}), f"on hold until {until:%a %d %b %H:%M} UTC"
@@ -203,7 +221,11 @@ def _retry(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tupl
         raise Refused(f"this card must not be charged again ({state.verdict.words}): another card is needed")
     asked = state.model_copy(update={"retry_asked": True})
     when = earliest_retry(asked, policy, at)
-    text = "charging now" if when <= at else f"charging at {when:%a %d %b %H:%M} UTC, the earliest the networks allow"
+    text = (
+        "charging now"
+        if when <= at
+        else f"charging at {when:%a %d %b %H:%M} UTC, the earliest the networks allow"
+    )
     return asked, text
 
 
@@ -216,7 +238,9 @@ def _stop(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple
 
 def _before_suspension(state: CaseState) -> None:
     if state.stage is Stage.SUSPENDED:
-        raise Refused("the subscription is suspended already: more time would not give it back; take the payment")
+        raise Refused(
+            "the subscription is suspended already: more time would not give it back; take the payment"
+        )
 
 
 def _extend(

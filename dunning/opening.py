@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dunning.case import CaseRef, CaseState, Plan
+from dunning.case import CaseRef, CaseState, Plan, Verdict
 from dunning.declines import classify
-from dunning.facts import Invoice
+from dunning.facts import Failure, Invoice
 from dunning.grace import make_plan
 from dunning.policy import Policy
 from dunning.values import Stage
@@ -40,9 +40,16 @@ def open_case(
         invoice=invoice,
         plan=plan,
         opened_at=now,
-        verdict=classify(invoice.failure, at=now),
+        verdict=judge(invoice, now),
         next_number=next_number,
     )
+
+
+def judge(invoice: Invoice, now: datetime) -> Verdict:
+    """What the invoice's last failure asks for. One that Stripe no longer tells is judged with caution."""
+    if invoice.failure is None and invoice.method is not None:
+        return classify(Failure(at=now, method=invoice.method))
+    return classify(invoice.failure, at=now)
 
 
 def not_applicable(invoice: Invoice) -> str | None:
@@ -63,9 +70,13 @@ def not_applicable(invoice: Invoice) -> str | None:
     if invoice.amount_remaining <= 0:
         return f"nothing remains to be paid on invoice {invoice.id}"
     if invoice.collection_method != "charge_automatically":
-        return f"invoice {invoice.id} is collected by sending it, not by charging: this engine does not dun it yet"
+        return f"invoice {invoice.id} is collected by sending it: only invoices charged by card are dunned"
     if invoice.billing_reason == "subscription_create":
-        return f"invoice {invoice.id} is the first of its subscription: Stripe asks the customer during sign-up"
+        return (
+            f"invoice {invoice.id} is the first of its subscription: Stripe asks the customer during sign-up"
+        )
     if invoice.subscription_status in ("canceled", "incomplete_expired"):
-        return f"the subscription of invoice {invoice.id} is canceled already: there is nothing left to suspend"
+        return (
+            f"the subscription of invoice {invoice.id} is canceled already: there is nothing left to suspend"
+        )
     return None

@@ -48,7 +48,9 @@ def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
     left = policy.retries.max - state.retries_used
     number = state.retries_used + 1
     return Retry(
-        at, True, f"{verdict.words or verdict.code}: retry {number} of {policy.retries.max}, {left - 1} left after it"
+        at,
+        True,
+        f"{verdict.words or verdict.code}: retry {number} of {policy.retries.max}, {left - 1} left after it",
     )
 
 

@@ -22,7 +22,9 @@ def parse_start(args: Sequence[Any]) -> Start:
         raise ValueError(f"input: {type(given).__name__} arrived; {_EXAMPLE}")
     strange = sorted(str(key) for key in given if key not in _FIELDS)
     if strange:
-        raise ValueError(f"{strange[0]}: is not a field of the input; its fields are {', '.join(sorted(_FIELDS))}")
+        raise ValueError(
+            f"{strange[0]}: is not a field of the input; its fields are {', '.join(sorted(_FIELDS))}"
+        )
     invoice_id = given.get("invoice_id")
     if not isinstance(invoice_id, str) or not invoice_id.startswith("in_") or len(invoice_id) > 255:
         raise ValueError(f"invoice_id: {invoice_id!r} is not the id of a Stripe invoice (in_…); {_EXAMPLE}")
@@ -45,7 +47,10 @@ def parse_hint(args: Sequence[Any], now: datetime) -> BillingEvent:
     """A hint of any shape. One that cannot be read is still a reason to look: reading again does no harm."""
     given = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
     return BillingEvent(
-        type=_text(given.get("type")), id=_text(given.get("id")), created=_moment(given.get("created")), at=now
+        type=_text(given.get("type")),
+        id=_text(given.get("id")),
+        created=_moment(given.get("created")),
+        at=now,
     )
 
 

@@ -63,7 +63,11 @@ _TURNS = {
 def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
     """The first line of a case."""
     verdict = state.verdict
-    why = f"{verdict.words or verdict.code} ({verdict.cls})" if verdict else "a payment came for a suspended case"
+    why = (
+        f"{verdict.words or verdict.code} ({verdict.cls})"
+        if verdict
+        else "a payment came for a suspended case"
+    )
     return Entry(
         at=state.opened_at,
         what="case.opened",
@@ -88,7 +92,9 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
             return Entry(at=event.at, what=f"{event.effect}.{event.result}", text=_and(text, event.detail))
         case EffectFailed():
             what = event.effect.split("/")[0]
-            return Entry(at=event.at, what="effect.failed", text=f"{what} failed, trying again later: {event.error}")
+            return Entry(
+                at=event.at, what="effect.failed", text=f"{what} failed, trying again later: {event.error}"
+            )
         case BillingEvent():
             return None
         case Lever():
@@ -106,12 +112,16 @@ def _reading(before: CaseState, after: CaseState, event: InvoiceRead) -> Entry |
         return Entry(at=event.invoice.read_at, what="invoice.failed", text=text)
     old, new = before.invoice.method, after.invoice.method
     if new is not None and (old is None or old.identity != new.identity):
-        return Entry(at=event.invoice.read_at, what="method.changed", text="the customer has another payment method")
+        return Entry(
+            at=event.invoice.read_at, what="method.changed", text="the customer has another payment method"
+        )
     return None
 
 
 def _lever(event: Lever, answer: Commanded | None) -> Entry:
-    accepted, text, by = (answer.accepted, answer.text, answer.by) if answer else (False, "not answered", "somebody")
+    accepted, text, by = (
+        (answer.accepted, answer.text, answer.by) if answer else (False, "not answered", "somebody")
+    )
     data: dict[str, Any] = {"lever": event.name}
     if accepted and isinstance(event.args[0], dict) and event.args[0].get("reason"):
         data["reason"] = str(event.args[0]["reason"])

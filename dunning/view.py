@@ -152,7 +152,11 @@ def _possible(state: CaseState) -> list[str]:
         levers.append('- go on: signal `release` `{"by": "you"}`')
     else:
         levers.append('- wait: signal `hold` `{"reason": "…", "by": "you"}`')
-    if state.verdict is not None and state.verdict.cls is not DeclineClass.REVIEW and not state.verdict.locked:
+    if (
+        state.verdict is not None
+        and state.verdict.cls is not DeclineClass.REVIEW
+        and not state.verdict.locked
+    ):
         levers.append('- charge now: signal `retry_now` `{"by": "you"}`')
     levers.append('- end it: signal `stop` `{"outcome": "stopped", "reason": "…", "by": "you"}`')
     return levers

@@ -63,7 +63,7 @@ def answer_due(steps: tuple[str, ...], state: CaseState, policy: Policy, now: da
 
 def answer_message(policy: Policy, step: str) -> AnswerMessage | None:
     """The policy's message for an answer such as `recovered` or `extension_granted:2026-12-24`."""
-    message: AnswerMessage | None = getattr(policy.messages.answers, step.split(":")[0], None)
+    message: AnswerMessage | None = getattr(policy.messages.answers, step.split(":", maxsplit=1)[0], None)
     return message
 
 
@@ -71,7 +71,9 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
     """The effect that sends it, with the true dates of this moment."""
     retry = next_retry(state, policy, now)
     verdict = state.verdict
-    days = state.extensions[-1].days if word.step.startswith("extension_granted") and state.extensions else None
+    days = (
+        state.extensions[-1].days if word.step.startswith("extension_granted") and state.extensions else None
+    )
     return Send(
         step=word.step,
         template=word.template,
@@ -113,7 +115,10 @@ def _in_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
         else:
             assert message.before_end is not None
             # A reminder belongs to the date it names: when the date moves, it is due again for the new one.
-            at = local_moment(plan.last_day, local_time(plan.anchor, plan.zone), plan.zone) - message.before_end
+            at = (
+                local_moment(plan.last_day, local_time(plan.anchor, plan.zone), plan.zone)
+                - message.before_end
+            )
             step = f"{message.step}:{plan.last_day.isoformat()}"
         for channel in message.channels:
             yield Word(_decent(at, channel, state, policy), step, message.template, channel, order)

@@ -78,23 +78,34 @@ class Cases:
                 await _take_over(session, row, run_id, at)
             return CaseClaim(
                 case=from_row(CaseRecord, row),
-                fresh=held_by is None and row.runs == 1,
+                fresh=held_by is None and not row.past_runs,
                 next_number=await _next_number(session, account, invoice_id),
                 next_seq=await _next_seq(session, row.id),
                 held_by=held_by,
             )
 
-    async def remember(self, case_id: str, seq0: int, entries: Sequence[Entry], summary: CaseSummary) -> bool:
+    async def remember(
+        self,
+        case_id: str,
+        seq0: int,
+        entries: Sequence[Entry],
+        summary: CaseSummary,
+        *,
+        run_id: str | None = None,
+    ) -> bool:
         """Write what one step of a case said and where the case now stands, in one transaction.
 
-        The entries are numbered from `seq0` on. A step may be carried out again when a worker died before
-        Temporal recorded it, and may then see more: so the newest version of a step replaces the older one,
-        the same call changes nothing, and a straggler that comes after a later step is ignored (False).
+        The entries are numbered from `seq0` on: within the run if `run_id` is given (a run that took the case
+        over starts at 0 again), else within the case. A step may be carried out again when a worker died
+        before Temporal recorded it, and may then see more: so the newest version of a step replaces the older
+        one, the same call changes nothing, and a straggler is ignored (False), be it of an earlier step or of
+        a run that was replaced. A run never heard of is a reset of the current one: it goes on from `seq0`.
         Raises NotInLedger for an unknown case, LedgerError if another case of the invoice is open.
         """
         async with self._database.write() as session:
-            if not await _update(session, case_id, seq0, summary):
-                await _must_exist(session, case_id)
+            base = await _base(session, case_id, run_id)
+            seq0 += base or 0
+            if base is None or not await _update(session, case_id, seq0, summary):
                 return False
             await changed(session, _DROP_ENTRIES, {"of_case": case_id, "from_seq": seq0})
             await put(session, [_entry(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
@@ -221,8 +232,9 @@ async def _open(session: AsyncSession, opening: CaseRow, episode: int) -> None:
 
 async def _take_over(session: AsyncSession, row: CaseRow, run_id: str, at: datetime) -> None:
     """The new run counts on from the old one's entries; what the old run may still send is late."""
-    row.run_id, row.runs, row.remembered_at = run_id, row.runs + 1, at
-    row.seq, row.run_state = await _next_seq(session, row.id), "running"
+    row.past_runs, row.run_id = [*row.past_runs, row.run_id], run_id
+    row.remembered_at, row.run_state = at, "running"
+    row.seq = row.seq_base = await _next_seq(session, row.id)
     await session.flush()
 
 
@@ -244,6 +256,11 @@ async def _next_seq(session: AsyncSession, case_id: str) -> int:
 _ENTRIES, _CASES = table(EntryRow).c, table(CaseRow).c
 _DROP_ENTRIES = delete(table(EntryRow)).where(
     _ENTRIES.case_id == bindparam("of_case"), _ENTRIES.seq >= bindparam("from_seq")
+)
+_RUN = (
+    select(_CASES.run_id, _CASES.seq_base, _CASES.past_runs)
+    .where(_CASES.id == bindparam("of_case"))
+    .with_for_update()
 )
 _SUMMARY = (
     *("stage", "amount_remaining", "waiting_on", "outcome", "recovered_via", "closed_at", "closed_reason"),
@@ -282,9 +299,19 @@ async def _update(session: AsyncSession, case_id: str, seq0: int, summary: CaseS
         ) from error
 
 
-async def _must_exist(session: AsyncSession, case_id: str) -> None:
-    if await session.scalar(select(col(CaseRow.id)).where(col(CaseRow.id) == case_id)) is None:
+async def _base(session: AsyncSession, case_id: str, run_id: str | None) -> int | None:
+    """Where the run's entries begin; None for a run that was replaced."""
+    row = (await session.execute(_RUN, {"of_case": case_id})).first()
+    if row is None:
         raise NotInLedger(f"case {case_id} is not in the ledger: claim it before you remember anything of it")
+    if run_id is None:
+        return 0
+    if run_id in row.past_runs:
+        return None
+    if run_id != row.run_id:  # a reset copies the claim and repeats steps that the ledger has seen
+        news = {"run_id": run_id, "past_runs": [*row.past_runs, row.run_id], "seq": -1}
+        await changed(session, update(table(CaseRow)).where(_CASES.id == case_id).values(news))
+    return int(row.seq_base)
 
 
 def _entry(case_id: str, seq: int, entry: Entry) -> EntryRow:

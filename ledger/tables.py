@@ -65,7 +65,6 @@ class CaseRow(Row, table=True):
     episode: int
     workflow_id: str
     run_id: str
-    runs: int = 1  # how many workflow runs have driven the case
     customer: str
     subscription: str | None = None
     currency: str
@@ -90,7 +89,9 @@ class CaseRow(Row, table=True):
     last_day: date | None = None
     zone: str | None = None
     run_state: str = "running"
-    seq: int = 0  # where the newest accepted `remember` began
+    seq: int = 0  # where the newest accepted step began
+    seq_base: int = 0  # where the entries of the current run begin
+    past_runs: list[str] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
     remembered_at: datetime = Field(sa_type=UtcDateTime)
 
 

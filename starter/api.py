@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from dunning.values import Stage
 from ledger import Ledger, LedgerError, SchemaError
 from ledger.records import CaseRecord
-from starter.access import Caller, requires
+from starter.access import allow, requires
 from starter.client import DunningClient
 from starter.errors import CaseClosed, CaseNotFound, InvalidInput
 from starter.settings import Scope, Settings
@@ -64,7 +64,6 @@ def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> API
     router = APIRouter(prefix="/api/v1")
     reader = Depends(requires(settings, "read"))
     supporter = Depends(requires(settings, "support"))
-    scoped = {lever: Depends(requires(settings, scope)) for lever, scope in LEVER_SCOPES.items()}
 
     @router.post("/cases", status_code=202, dependencies=[supporter])
     async def start(body: StartBody) -> dict[str, Any]:
@@ -100,31 +99,21 @@ def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> API
         steps = await client.forecast(found.workflow_id) if found.open else []
         return {"case_id": found.id, "steps": [expected_json(step) for step in steps]}
 
-    def lever_route(name: str, dependency: Any) -> None:
-        @router.post(f"/cases/{{invoice_id}}/levers/{name}", name=name)
-        async def pull(
-            invoice_id: str,
-            caller: Annotated[Caller, dependency],
-            payload: Annotated[dict[str, Any], Body()],
-            account: str = "",
-        ) -> dict[str, Any]:
-            found = await known_case(ledger, invoice_id, account)
-            if not found.open:
-                raise CaseClosed(f"the case of {found.invoice_id} is closed ({found.outcome})")
-            by = payload.get("by")
-            if by is not None and not isinstance(by, str):
-                raise InvalidInput("by: write a name", "by")
-            text = await client.pull(found.workflow_id, name, payload | {"by": caller.signs(by)})
-            return {"accepted": True, "text": text}
-
-    for name, dependency in scoped.items():
-        lever_route(name, dependency)
-
-    @router.post("/cases/{invoice_id}/levers/{lever}", dependencies=[supporter], include_in_schema=False)
-    async def unknown(invoice_id: str, lever: str) -> None:
-        raise InvalidInput(
-            f"{invoice_id}: there is no lever {lever!r}: the levers are {', '.join(scoped)}", "lever"
-        )
+    @router.post("/cases/{invoice_id}/levers/{lever}")
+    async def pull(
+        request: Request, invoice_id: str, lever: str, payload: dict[str, Any], account: str = ""
+    ) -> dict[str, Any]:
+        caller = allow(settings, request, LEVER_SCOPES.get(lever, "support"))
+        by = payload.get("by")
+        if by is not None and not isinstance(by, str):
+            raise InvalidInput("by: write a name", "by")
+        if lever not in LEVER_SCOPES:
+            raise InvalidInput(f"there is no lever {lever!r}: use {', '.join(LEVER_SCOPES)}", "lever")
+        found = await known_case(ledger, invoice_id, account)
+        if not found.open:
+            raise CaseClosed(f"the case of {found.invoice_id} is closed ({found.outcome})")
+        text = await client.pull(found.workflow_id, lever, payload | {"by": caller.signs(by)})
+        return {"accepted": True, "text": text}
 
     return router
 

@@ -59,7 +59,7 @@ class WorldClock:
             await self._skip(case, ahead)
 
     async def _skip(self, case: str, ahead: timedelta) -> None:
-        """Skip only when the workflow is idle, which is what makes it a barrier. A closed case is at its end."""
+        """A skip waits until the workflow is idle, which makes it a barrier. A closed case is at its end."""
         try:
             await self._skipper.fast_forward(self._client.get_workflow_handle(case), ahead)
         except RPCError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
 from datetime import datetime
 from typing import Any
 
@@ -98,12 +98,16 @@ class InvoiceDunning(Levers):
 
     async def _wait(self, decision: Decision, until: datetime) -> None:
         """Until the moment has come, or until something happens."""
-        with suppress(TimeoutError):  # the moment has come: decide again, then act
+        try:
             await workflow.wait_condition(
                 lambda: bool(self._inbox),
                 timeout=until - workflow.now(),
                 timeout_summary=decision.reason[:200],
             )
+        except TimeoutError:
+            return  # the moment has come: decide again, then act
+        except asyncio.CancelledError:  # an operator cancels in the Temporal UI: that is the lever `stop`
+            self._put("stop", [{"reason": "canceled in Temporal", "by": "operator"}])
 
     async def _act(self, decision: Decision, state: CaseState, policy: Policy) -> Event:
         """One effect. What the world does not answer becomes an event too: no case ends because of it."""

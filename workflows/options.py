@@ -79,4 +79,3 @@ DECIDE: dict[str, Any] = {
 def effect_of(action: Action) -> Effect:
     """The activity that carries an action out."""
     return _SENDERS[action.channel] if isinstance(action, Send) else _EFFECTS[action.kind]
-

@@ -11,13 +11,17 @@ from starter.demo.doings import Doings, Member
 
 @dataclass(frozen=True)
 class Fate:
-    """How a case must come out. `suspended`: it was suspended on the way, and restored if it was paid."""
+    """How a case must come out.
+
+    `suspended`: it was suspended on the way, and restored if it was paid. `attempts`: charges of the engine.
+    """
 
     words: str
     outcome: Outcome | None
     via: RecoveredVia | None = None
     suspended: bool = False
     stage: Stage = Stage.CLOSED
+    attempts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,11 @@ _BROKE = "succeeded,insufficient_funds"
 CAST: tuple[Role, ...] = (
     Role(
         "Delta Couriers", 4_900, "eur", "succeeded,processing_error,succeeded",
-        Fate("a technical failure, paid hours later", Outcome.RECOVERED, RecoveredVia.ENGINE),
+        Fate("technical failure, paid hours later", Outcome.RECOVERED, RecoveredVia.ENGINE, attempts=1),
     ),
     Role(
         "Tidal Yoga", 2_900, "usd", "succeeded,insufficient_funds,insufficient_funds,succeeded",
-        Fate("paid by the second retry", Outcome.RECOVERED, RecoveredVia.ENGINE),
+        Fate("paid by the second retry", Outcome.RECOVERED, RecoveredVia.ENGINE, attempts=2),
     ),
     Role(
         "Café Lumière", 7_900, "eur", "succeeded,authentication_required",

@@ -1,4 +1,4 @@
-"""What people do in the demo: at Stripe with the real SDK, on Stripe's hosted pages, and through our client."""
+"""What people do in the demo: through Stripe's SDK, on Stripe's hosted pages, and through our client."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ def activities_world() -> Iterator[World]:
 @pytest.fixture(scope="session", autouse=True)
 def _impatient_sdk() -> Iterator[None]:
     """The Stripe SDK waits milliseconds between its own tries instead of half seconds."""
-    usual = stripe.HTTPClient.INITIAL_DELAY, stripe.HTTPClient.MAX_DELAY
-    stripe.HTTPClient.INITIAL_DELAY, stripe.HTTPClient.MAX_DELAY = 0.005, 0.01
-    yield
-    stripe.HTTPClient.INITIAL_DELAY, stripe.HTTPClient.MAX_DELAY = usual
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.005)
+        patch.setattr(stripe.HTTPClient, "MAX_DELAY", 0.01)
+        yield
 
 
 @pytest.fixture(scope="session")

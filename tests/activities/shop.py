@@ -74,7 +74,12 @@ class Shop:
         method = await self.card(who.id, "succeeded", *outcomes, options=options)
         product = await self.stripe.products.create_async({"name": "Pro"}, options)
         price = await self.stripe.prices.create_async(
-            {"product": product.id, "unit_amount": 1900, "currency": "usd", "recurring": {"interval": "month"}},
+            {
+                "product": product.id,
+                "unit_amount": 1900,
+                "currency": "usd",
+                "recurring": {"interval": "month"},
+            },
             options,
         )
         subscription = await self.stripe.subscriptions.create_async(
@@ -86,8 +91,8 @@ class Shop:
     async def card(self, customer: str, *outcomes: str, options: Any = None, token: str = "tok_visa") -> str:
         """A card with a sequence of outcomes, attached to the customer."""
         given: Any = {"type": "card", "card": {"token": token}, "metadata": {"outcomes": ",".join(outcomes)}}
-        method = await self.stripe.payment_methods.create_async(given, options or {})
-        await self.stripe.payment_methods.attach_async(method.id, {"customer": customer}, options or {})
+        method = await self.stripe.payment_methods.create_async(given, options)
+        await self.stripe.payment_methods.attach_async(method.id, {"customer": customer}, options)
         return method.id
 
     async def pay_by_hand(self, invoice: str) -> None:
@@ -155,8 +160,13 @@ class Shop:
         """The case ends with an outcome."""
         at = await self.control.now()
         summary = CaseSummary(
-            at=at, stage=Stage.CLOSED, amount_remaining=1900, outcome=outcome, closed_at=at, closed_reason="test"
-        )  # fmt: skip
+            at=at,
+            stage=Stage.CLOSED,
+            amount_remaining=1900,
+            outcome=outcome,
+            closed_at=at,
+            closed_reason="test",
+        )
         await self.ledger.cases.remember(case.ref.case_id, 0, [], summary)
 
     async def read(self, ref: CaseRef) -> Invoice:

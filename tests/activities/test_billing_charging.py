@@ -35,7 +35,7 @@ async def test_a_charge_that_succeeds_pays_the_invoice(shop: Shop) -> None:
 
 
 async def test_a_decline_is_a_result_with_the_bank_s_words(shop: Shop) -> None:
-    renewal, case = await opened(shop, "insufficient_funds", "do_not_honor")
+    _, case = await opened(shop, "insufficient_funds", "do_not_honor")
     done = await shop.run(shop.billing.charge, charge(case.ref))
     assert done.result == "declined"
     assert done.failure is not None
@@ -44,7 +44,11 @@ async def test_a_decline_is_a_result_with_the_bank_s_words(shop: Shop) -> None:
     assert done.invoice is not None
     assert done.invoice.failure == done.failure
     (attempt,) = await shop.ledger.attempts.of_case(case.ref.case_id)
-    assert (attempt.outcome, attempt.decline_class, attempt.charge_id) == ("declined", "soft", done.failure.charge)
+    assert (attempt.outcome, attempt.decline_class, attempt.charge_id) == (
+        "declined",
+        "soft",
+        done.failure.charge,
+    )
     assert (await shop.read(case.ref)).failure == done.failure  # the same failure, not a newer one
 
 
@@ -195,7 +199,9 @@ async def test_a_customer_who_pays_between_two_tries_is_not_charged_again(shop: 
 
 async def test_a_card_detached_at_the_last_moment_is_no_card(shop: Shop) -> None:
     renewal, case = await opened(shop, "insufficient_funds", "succeeded")
-    answer = {"error": {"type": "invalid_request_error", "code": "resource_missing", "param": "payment_method"}}
+    answer = {
+        "error": {"type": "invalid_request_error", "code": "resource_missing", "param": "payment_method"}
+    }
     await shop.control.fault("status", service="stripe", path=PAY, status=400, answer=answer)
     done = await shop.run(shop.billing.charge, charge(case.ref))
     assert (done.result, done.failure) == ("declined", None)

@@ -15,7 +15,9 @@ from tests.activities.shop import Shop
 
 
 async def test_a_declined_renewal_tells_the_bank_s_codes_and_the_card(shop: Shop) -> None:
-    renewal = await shop.renewal("insufficient_funds/try_again_later/51/25", metadata={"timezone": "Europe/Berlin"})
+    renewal = await shop.renewal(
+        "insufficient_funds/try_again_later/51/25", metadata={"timezone": "Europe/Berlin"}
+    )
     invoice = (await shop.open(renewal.invoice)).invoice
 
     assert (invoice.status, invoice.amount_remaining, invoice.currency) == ("open", 1900, "usd")
@@ -133,7 +135,10 @@ async def test_a_card_updated_by_its_network_is_another_method_under_the_same_id
 
 
 async def test_an_invoice_paid_outside_stripe_is_told_from_one_paid_by_card(shop: Shop) -> None:
-    by_hand, by_card = await shop.renewal("insufficient_funds"), await shop.renewal("insufficient_funds", "succeeded")
+    by_hand, by_card = (
+        await shop.renewal("insufficient_funds"),
+        await shop.renewal("insufficient_funds", "succeeded"),
+    )
     first, second = await shop.open(by_hand.invoice), await shop.open(by_card.invoice)
     await shop.pay_by_hand(by_hand.invoice)
     await shop.stripe.invoices.pay_async(by_card.invoice, {"payment_method": by_card.method})

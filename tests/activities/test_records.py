@@ -7,6 +7,7 @@ from datetime import timedelta
 from activities.records import LedgerRecords
 from dunning.case import InvoiceRead
 from dunning.decision import Question
+from dunning.step import applied
 from dunning.values import Outcome, Stage
 from tests.activities.shop import Shop
 
@@ -38,13 +39,11 @@ async def test_a_paid_invoice_closes_the_case_in_the_ledger_too(shop: Shop) -> N
     policy = policy.model_copy(
         update={"messages": policy.messages.model_copy(update={"answers": type(policy.messages.answers)()})}
     )
-    first = await shop.run(
-        records.decide, Question(state=state, policy=policy, now=await shop.control.now())
-    )
+    first = await shop.run(records.decide, Question(state=state, policy=policy, now=await shop.control.now()))
     await shop.pay_by_hand(renewal.invoice)
     paid = await shop.read(state.ref)
     question = Question(
-        state=first.state,
+        state=applied(state, first),
         inbox=(InvoiceRead(invoice=paid),),
         policy=policy,
         now=paid.read_at + timedelta(seconds=1),

@@ -1,4 +1,4 @@
-"""Suspending, restoring and the final action: what was there before comes back, and who has paid is left alone."""
+"""Suspending, restoring, the final action: what was there comes back, and who has paid is left alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from dunning.case import CaseState
-from dunning.decision import CancelSubscription, MarkUncollectible, Restore, Suspend
+from dunning.decision import Action, CancelSubscription, MarkUncollectible, Restore, Suspend
 from dunning.values import Outcome, Stage
 from tests.activities.shop import Renewal, Shop, before, order
 
@@ -199,7 +199,7 @@ async def test_a_payment_of_a_suspended_and_closed_case_opens_an_episode_that_re
 # --- held, late, shadow -------------------------------------------------------------------------------
 
 EFFECTS = ["suspend", "restore", "mark_uncollectible", "cancel_subscription"]
-ACTIONS = {
+ACTIONS: dict[str, Action] = {
     "suspend": Suspend(),
     "restore": Restore(),
     "mark_uncollectible": MarkUncollectible(),
@@ -227,7 +227,7 @@ async def test_nothing_leaves_the_house_when_it_must_not(shop: Shop, effect: str
 
 
 async def test_the_final_action_gives_the_invoice_up_and_ends_the_subscription(shop: Shop) -> None:
-    renewal, case = await opened(shop)
+    _, case = await opened(shop)
     for _ in range(2):  # the second time the worker had died before it could report
         marked = await shop.run(shop.billing.mark_uncollectible, order(case.ref, MarkUncollectible()))
         canceled = await shop.run(shop.billing.cancel_subscription, order(case.ref, CancelSubscription()))

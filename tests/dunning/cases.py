@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dunning.case import BillingEvent, CaseRef, CaseState, Charged, EffectDone, Event, InvoiceRead, Lever, MessageSent
+from dunning.case import (
+    BillingEvent,
+    CaseRef,
+    CaseState,
+    Charged,
+    EffectDone,
+    Event,
+    InvoiceRead,
+    Lever,
+    MessageSent,
+)
 from dunning.decision import Action, Charge, Question, ReadInvoice, Send
 from dunning.facts import Failure, Invoice, Method
 from dunning.opening import open_case
@@ -19,7 +29,8 @@ DAY0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday
 VISA = Method(id="pm_1", fingerprint="fp_visa", brand="visa", funding="credit", exp_month=4, exp_year=2029)
 NEW_CARD = VISA.model_copy(update={"id": "pm_2", "fingerprint": "fp_new"})
 STANDARD = parse_policy(
-    (Path(__file__).parents[2] / "dunning/policies/standard.yaml").read_text(encoding="utf-8"), "standard.yaml"
+    (Path(__file__).parents[2] / "dunning/policies/standard.yaml").read_text(encoding="utf-8"),
+    "standard.yaml",
 )
 
 
@@ -46,7 +57,9 @@ def invoice(code: str = "insufficient_funds", at: datetime = DAY0, **changes: ob
 
 
 def opened(code: str = "insufficient_funds", policy: Policy = STANDARD, **changes: object) -> CaseState:
-    state = open_case(CaseRef(case_id="acct/in_1/1", invoice_id="in_1"), invoice(code, **changes), policy, DAY0)
+    state = open_case(
+        CaseRef(case_id="acct/in_1/1", invoice_id="in_1"), invoice(code, **changes), policy, DAY0
+    )
     assert isinstance(state, CaseState), state
     return state
 
@@ -127,7 +140,11 @@ class Run:
                 facts = self._read()
                 if action.to_debtor and facts.status == "paid":
                     return MessageSent(
-                        step=action.step, channel=action.channel, at=self.now, fate="not_needed", invoice=facts
+                        step=action.step,
+                        channel=action.channel,
+                        at=self.now,
+                        fate="not_needed",
+                        invoice=facts,
                     )
                 self._note(f"{action.channel} {action.template}")
                 named = action.last_day if action.names_last_day else None
@@ -149,7 +166,12 @@ class Run:
             paid = facts.model_copy(update={"status": "paid", "amount_remaining": 0, "paying_method": method})
             self.world = paid
             return Charged(
-                number=action.number, at=self.now, result="succeeded", blind=action.blind, method=method, invoice=paid
+                number=action.number,
+                at=self.now,
+                result="succeeded",
+                blind=action.blind,
+                method=method,
+                invoice=paid,
             )
         why = failure(outcome, self.now, method)
         return Charged(

@@ -218,7 +218,8 @@ def test_stop_closes_the_case_and_never_as_recovered() -> None:
 def test_sms_keeps_quiet_hours_in_the_customers_zone() -> None:
     run = Run(opened("expired_card", zone="America/Los_Angeles", channels=(Channel.SMS,))).until(6)
     sent = [at for at, action in run.actions if action.kind == "send"]
-    assert [at.astimezone().hour for at in sent] and all(16 <= at.hour <= 23 or at.hour < 4 for at in sent)
+    assert sent
+    assert all(16 <= at.hour <= 23 or at.hour < 4 for at in sent)
 
 
 def test_a_malformed_lever_is_refused_with_a_sentence_and_harms_nothing() -> None:

@@ -38,8 +38,12 @@ EVENTS = st.one_of(
     st.tuples(st.just("event"), st.sampled_from([{"method": NEW_CARD}, {"method": None}, {"processing": True},
                                                  {"processing": False}])),
 )  # fmt: skip
-SCRIPTS = st.lists(st.tuples(st.integers(0, 70 * 24), EVENTS), max_size=8).map(lambda s: sorted(s, key=lambda e: e[0]))
-FATES = st.dictionaries(st.integers(0, 40), st.sampled_from(["unknown", "failed", "down", "held", "too_late"]), max_size=15)
+SCRIPTS = st.lists(st.tuples(st.integers(0, 70 * 24), EVENTS), max_size=8).map(
+    lambda s: sorted(s, key=lambda e: e[0])
+)
+FATES = st.dictionaries(
+    st.integers(0, 40), st.sampled_from(["unknown", "failed", "down", "held", "too_late"]), max_size=15
+)
 
 
 class Faulty:
@@ -163,7 +167,9 @@ def test_the_forecast_is_what_then_happens(code: str, script: list[Any], day: in
     run.run_to(max(run.now, DAY0 + timedelta(days=day)))
     if is_closed(run) or run.state.invoice.processing:
         return
-    outcomes = {n: run.state.invoice.failure.decline_code for n in range(1, 60)} if run.state.invoice.failure else {}
+    outcomes = (
+        {n: run.state.invoice.failure.decline_code for n in range(1, 60)} if run.state.invoice.failure else {}
+    )
     expected = [(e.at, e.what) for e in forecast(run.state, STANDARD, run.now) if "/" in e.what]
     run.outcomes = {n: c or "generic_decline" for n, c in outcomes.items()}
     seen = len(run.actions)

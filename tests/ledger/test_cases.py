@@ -57,6 +57,38 @@ class TestClaim:
         assert taken.case == await ledger.cases.get(claim.case_id)
         assert [e.text for e in await ledger.cases.entries(claim.case_id)] == ["opened", "waiting"]
 
+    async def test_new_run_counts_from_zero_and_continues_the_timeline(self, ledger: Ledger) -> None:
+        remember, case_id = ledger.cases.remember, "acct/in_1/1"
+        await claim_case(ledger)
+        await remember(case_id, 0, said("opened", "waiting"), summary(), run_id="run-1")
+        await claim_case(ledger, run_id="run-2", at=NOW + DAY)
+
+        assert await remember(
+            case_id, 0, said("taken over"), summary(at=NOW + DAY, stage=Stage.GRACE), run_id="run-2"
+        )
+        assert not await remember(case_id, 9, said("too late"), closing(NOW + 9 * DAY), run_id="run-1")
+
+        case = await ledger.cases.get(case_id)
+        assert case is not None
+        assert (case.stage, case.run_id) == (Stage.GRACE, "run-2")
+        lines = [(e.seq, e.text) for e in await ledger.cases.entries(case_id)]
+        assert lines == [(0, "opened"), (1, "waiting"), (2, "taken over")]
+
+    async def test_reset_run_rewrites_what_was_undone(self, ledger: Ledger) -> None:
+        remember, case_id = ledger.cases.remember, "acct/in_1/1"
+        await claim_case(ledger)
+        await remember(case_id, 0, said("opened"), summary(), run_id="run-1")
+        await remember(case_id, 1, said("retry"), summary(at=NOW + DAY), run_id="run-1")
+        await remember(case_id, 2, said("stopped"), closing(NOW + 2 * DAY), run_id="run-1")
+
+        assert await remember(case_id, 1, said("retry again"), summary(), run_id="run-1-reset")
+
+        case = await ledger.cases.get(case_id)
+        assert case is not None
+        assert (case.open, case.run_id) == (True, "run-1-reset")
+        assert [e.text for e in await ledger.cases.entries(case_id)] == ["opened", "retry again"]
+        assert not await remember(case_id, 3, said("late"), closing(NOW + 3 * DAY), run_id="run-1")
+
     async def test_another_workflow_is_told_who_holds_the_case(self, ledger: Ledger) -> None:
         await claim_case(ledger)
 

@@ -1,4 +1,4 @@
-"""The whole engine: a real worker on a dev server, real SDKs against the sandbox, a SQLite ledger, the app."""
+"""The whole engine: a real worker on a dev server, real SDKs against the sandbox, the app."""
 
 from __future__ import annotations
 

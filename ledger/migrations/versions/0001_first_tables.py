@@ -20,7 +20,6 @@ def upgrade() -> None:
         sa.Column("episode", sa.Integer(), nullable=False),
         sa.Column("workflow_id", sa.String(), nullable=False),
         sa.Column("run_id", sa.String(), nullable=False),
-        sa.Column("runs", sa.Integer(), nullable=False),
         sa.Column("customer", sa.String(), nullable=False),
         sa.Column("subscription", sa.String(), nullable=True),
         sa.Column("currency", sa.String(), nullable=False),
@@ -46,6 +45,8 @@ def upgrade() -> None:
         sa.Column("zone", sa.String(), nullable=True),
         sa.Column("run_state", sa.String(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("seq_base", sa.Integer(), nullable=False),
+        sa.Column("past_runs", sa.JSON(), nullable=False),
         sa.Column("remembered_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cases")),
         sa.UniqueConstraint(

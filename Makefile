@@ -1,0 +1,56 @@
+# Needs git, make and Python 3.11 or newer; everything else is installed into $(VENV), every byte of it hashed.
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo dev up test lint bench lock
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    watch ten failed invoices live through their weeks (ARGS=--exit: and end)"
+	@echo "make dev     the demo's stack without its cast, to try things (ARGS=--json: one line for programs)"
+	@echo "make up      the engine against your Stripe, SendGrid and Twilio accounts"
+	@echo "make test    all tests (ARGS=-x tests/dunning: some)"
+	@echo "make lint    ruff, strict types, import contracts"
+	@echo "make bench   the benchmark"
+	@echo "make lock    new locks from pyproject.toml"
+
+demo: $(VENV)/.installed
+	@$(BIN)/dunning demo $(ARGS)
+
+dev: $(VENV)/.installed
+	@$(BIN)/dunning dev $(ARGS)
+
+up: $(VENV)/.installed
+	@$(BIN)/dunning up $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench $(ARGS)
+
+lock:
+	scripts/lock
+
+$(BIN)/python:
+	@python=$$(scripts/find-python) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the engine and the demo into $(VENV)"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The second lock holds everything of the first, in the same versions.
+$(VENV)/.installed-dev: requirements-dev.lock requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the engine, its tests and tools into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.installed $@
