@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.context import retry_delay
 from activities.stripe_objects import (
+    DELETED_CUSTOMER_EXPANSION,
     INVOICE_EXPANSION,
     PaymentError,
     StripeCharge,
@@ -56,14 +57,19 @@ class StripeCalls:
 
     async def invoice(self, ref: CaseRef) -> StripeInvoice | None:
         """The invoice with customer, subscription, payments, methods; None when Stripe does not know it."""
-        params = cast(Any, {"expand": INVOICE_EXPANSION})
         with guarded("invoices.retrieve"):
             try:
-                found = await self._client.invoices.retrieve_async(ref.invoice_id, params, _options(ref))
+                return await self._invoice(ref, INVOICE_EXPANSION)
             except stripe.InvalidRequestError as error:
                 if error.http_status == 404:
                     return None
-                raise
+                if not (error.param or "").startswith("expand"):
+                    raise
+            return await self._invoice(ref, DELETED_CUSTOMER_EXPANSION)
+
+    async def _invoice(self, ref: CaseRef, expansion: list[str]) -> StripeInvoice:
+        params = cast(Any, {"expand": expansion})
+        found = await self._client.invoices.retrieve_async(ref.invoice_id, params, _options(ref))
         return parse(StripeInvoice, found)
 
     async def charge(self, ref: CaseRef, charge_id: str) -> StripeCharge:

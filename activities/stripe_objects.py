@@ -246,6 +246,8 @@ INVOICE_EXPANSION = [
     "parent.subscription_details.subscription.default_payment_method",
     "payments.data.payment.payment_intent",
 ]
+#: The same for an invoice whose customer was deleted: nothing below such a customer can be expanded.
+DELETED_CUSTOMER_EXPANSION = ["customer", *INVOICE_EXPANSION[1:]]
 
 W = TypeVar("W", bound=Wire)
 

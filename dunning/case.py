@@ -18,10 +18,15 @@ from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Stage, 
 
 AttemptResult = Literal[
     "succeeded", "declined", "needs_authentication", "processing", "not_needed", "unknown", "shadow", "held",
-    "too_late",
+    "too_late", "postponed", "forbidden",
 ]  # fmt: skip
 Fate = Literal[
     "accepted", "unknown", "failed", "unreachable", "shadow", "not_needed", "superseded", "held", "too_late"
+]
+
+
+EffectName = Literal[
+    "take_over", "give_back", "move_default", "suspend", "restore", "mark_uncollectible", "cancel_subscription"
 ]
 
 
@@ -142,6 +147,11 @@ class CaseState(Value):
     stale: bool = False  # a hint arrived: read the invoice before anything else
     halted_until: datetime | None = None  # `dunning halt` held an effect; look again then
     postponed_until: datetime | None = None  # the ledger refused a charge until then
+    postponed_why: str = ""
+    taken_over: bool = False  # Stripe's own retries are off for the invoice
+    found_auto_advance: bool | None = None  # as Stripe had it before
+    give_back: bool = False  # who stopped the case wants Stripe to go on with the invoice
+    moved_defaults: tuple[str, ...] = ()  # methods that were made the default
     suspended_at: datetime | None = None
     suspension_lifted: bool = False
     restored: bool = False  # lifted and nothing else keeps the subscription suspended
@@ -186,7 +196,8 @@ class Charged(Value):
     method: Method | None = None
     failure: Failure | None = None
     invoice: Invoice | None = None
-    retry_at: datetime | None = None  # postponed by the ledger's budget
+    retry_at: datetime | None = None  # postponed: the budget has a slot again
+    words: str = ""  # postponed or forbidden: which rule, in words
 
 
 class MessageSent(Value):
@@ -203,10 +214,10 @@ class MessageSent(Value):
 
 
 class EffectDone(Value):
-    """Suspension, restoration or a final action was carried out (or found not needed: `detail` says why)."""
+    """An effect at Stripe was carried out, or found not needed: `detail` says why."""
 
     kind: Literal["effect_done"] = "effect_done"
-    effect: Literal["suspend", "restore", "mark_uncollectible", "cancel_subscription"]
+    effect: EffectName
     at: datetime
     result: Literal["done", "not_needed", "shadow", "held", "too_late"] = "done"
     detail: str = ""

@@ -62,7 +62,7 @@ def decide(state: CaseState, policy: Policy, now: datetime) -> Decision:
 
 
 def over(state: CaseState) -> tuple[Outcome, str] | None:
-    """Why the case ends, if it does: the invoice's own state first, then what a person or the plan decided."""
+    """Why the case ends, if it does: the invoice's own state first, then what a person or the plan chose."""
     invoice = state.invoice
     if invoice.status == "paid":
         return Outcome.RECOVERED, "the invoice is paid"

@@ -54,6 +54,40 @@ class Send(Value):
         return f"send/{self.step}/{self.channel}"
 
 
+class TakeOver(Value):
+    """Turn Stripe's own retries off for this invoice: this engine charges it."""
+
+    kind: Literal["take_over"] = "take_over"
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+class GiveBack(Value):
+    """Give the invoice back to Stripe as it was found."""
+
+    kind: Literal["give_back"] = "give_back"
+    auto_advance: bool = True
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+class MoveDefault(Value):
+    """The customer replaced the failed method: make the replacement the default where the failed one is set."""
+
+    kind: Literal["move_default"] = "move_default"
+    set_on: Literal["invoice", "subscription"]
+    failed: str  # id of the method that failed; nothing is moved when another one stands there now
+    to: str
+
+    @property
+    def key(self) -> str:
+        return f"move_default/{self.to}"
+
+
 class Suspend(Value):
     """Suspend the subscription the way the policy says."""
 
@@ -96,7 +130,16 @@ class CancelSubscription(Value):
 
 
 Action = Annotated[
-    ReadInvoice | Charge | Send | Suspend | Restore | MarkUncollectible | CancelSubscription,
+    ReadInvoice
+    | Charge
+    | Send
+    | TakeOver
+    | GiveBack
+    | MoveDefault
+    | Suspend
+    | Restore
+    | MarkUncollectible
+    | CancelSubscription,
     Field(discriminator="kind"),
 ]
 

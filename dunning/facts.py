@@ -62,6 +62,10 @@ class Invoice(Value):
     paid_out_of_band: bool = False
     paying_method: Method | None = None  # what paid it, when it is paid
     method: Method | None = None  # what Stripe would charge now
+    method_set_on: Literal["invoice", "subscription", "customer"] | None = None
+    customer_method: Method | None = None  # the customer's default, when something else comes before it
+    method_lock: str | None = None  # the ledger knows that this method must not be charged, and why
+    auto_advance: bool | None = None  # whether Stripe acts on the invoice by itself
     failure: Failure | None = None
     channels: tuple[Channel, ...] = ()  # an address is known and nobody opted out
     zone: str | None = None

@@ -62,7 +62,7 @@ _TURNS = {
 
 def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
     """The first line of a case."""
-    verdict = state.verdict
+    verdict, last_day = state.verdict, f"{state.plan.last_day:%a %d %b %Y}"
     why = (
         f"{verdict.words or verdict.code} ({verdict.cls})"
         if verdict
@@ -71,7 +71,7 @@ def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
     return Entry(
         at=state.opened_at,
         what="case.opened",
-        text=f"opened: {why}; policy {policy_name} {policy_version}; grace to {state.plan.last_day:%a %d %b %Y}",
+        text=f"opened: {why}; policy {policy_name} {policy_version}; grace to {last_day}",
     )
 
 

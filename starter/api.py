@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from dunning.values import Stage
 from ledger import Ledger, LedgerError, SchemaError
-from ledger.records import CaseRecord
 from starter.access import allow, requires
 from starter.client import DunningClient
-from starter.errors import CaseClosed, CaseNotFound, InvalidInput
+from starter.errors import CaseClosed, InvalidInput
+from starter.finding import known_case
 from starter.settings import Scope, Settings
 from starter.views import case_json, entry_json, expected_json
-from workflows.ids import invoice_of
 
 #: What each lever needs. Those that end a case or stop a service are for administrators.
 LEVER_SCOPES: dict[str, Scope] = {
@@ -116,13 +115,3 @@ def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> API
         return {"accepted": True, "text": text}
 
     return router
-
-
-async def known_case(ledger: Ledger, invoice_id: str, account: str = "") -> CaseRecord:
-    """The latest case of an invoice, named with or without the workflow's prefix. Raises CaseNotFound."""
-    invoice = invoice_of(invoice_id) or invoice_id
-    found = await ledger.cases.by_invoice(account, invoice)
-    if found is None:
-        of = f" of account {account}" if account else ""
-        raise CaseNotFound(f"there is no case of {invoice}{of}: start it, or check the id")
-    return found

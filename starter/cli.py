@@ -33,7 +33,8 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         status = app(list(sys.argv[1:] if args is None else args), prog_name="dunning", standalone_mode=False)
     except typer.TyperException as error:
-        return _failed(error.format_message(), error.exit_code)
+        text = error.format_message()
+        return _failed(text, error.exit_code) if text else error.exit_code  # no text: the help was shown
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except InvalidInput as error:

@@ -13,11 +13,11 @@ from dunning.values import Stage
 from dunning.view import Status
 from ledger import LedgerError
 from ledger.records import CaseRecord, EntryRecord
-from starter.api import known_case
 from starter.cli_output import moment, money, say, say_fields, say_json, say_table, warn
 from starter.cli_session import open_ledger, run, user, with_case
 from starter.client import DunningClient
-from starter.errors import CaseNotFound, EngineUnavailable, InvalidInput
+from starter.errors import CaseNotFound, EngineUnavailable
+from starter.finding import known_case
 from starter.settings import Settings
 from starter.views import case_json, entry_json, expected_json, plain
 from workflows.ids import invoice_of
@@ -110,7 +110,7 @@ def list_cases(
         say_json({"cases": cases, "cursor": more})
         return
     say_table(
-        ("Invoice", "Stage", "Waits on", "Outcome", "Remaining", "Currency", "Last day", "Next (UTC)", "What"),
+        ("Invoice", "Stage", "Waits on", "Outcome", "Remaining", "Currency", "Last day", "Next", "What"),
         [
             (c["invoice_id"], c["stage"], c["waiting_on"], c["outcome"], c["amount_remaining"], c["currency"],
              c["last_day"], moment(c["next_at"]), c["next_what"] or c["closed_reason"])
@@ -283,8 +283,6 @@ async def _look(
         status, entries = await with_case(settings, invoice, account, ask)
         return "case", {name: plain(getattr(status, name)) for name in Status.model_fields}, entries
     except (EngineUnavailable, CaseNotFound) as error:
-        if isinstance(error, InvalidInput):
-            raise
         try:
             async with open_ledger(settings) as ledger:
                 record = await known_case(ledger, invoice, account)

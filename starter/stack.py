@@ -7,7 +7,7 @@ import fcntl
 import json as json_module
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from starter.settings import Settings
 from starter.temporal import address, connect
 from starter.webhooks.stripe import CONCERNS
 
-Kind = Literal["demo", "dev"]
+Kind = Literal["demo", "dev", "bench"]
 Tell = Callable[[str], None]
 
 FOLDER = Path(".dunning")
@@ -71,14 +71,19 @@ class Stack:
 
 
 @asynccontextmanager
-async def local_stack(kind: Kind, tell: Tell) -> AsyncIterator[Stack]:
-    """The stack against the sandbox: ready when the block begins, gone when it ends. Raises StackError."""
+async def local_stack(
+    kind: Kind, tell: Tell, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Stack]:
+    """The stack against the sandbox: ready when the block begins, gone when it ends. Raises StackError.
+
+    `settings` are environment variables for its processes, beside those that make it local.
+    """
     with _own_folder(kind) as folder:
         async with processes(folder / "logs") as children:
-            yield await _start(children, folder, tell)
+            yield await _start(children, folder, tell, settings or {})
 
 
-async def _start(children: Processes, folder: Path, tell: Tell) -> Stack:
+async def _start(children: Processes, folder: Path, tell: Tell, more: Mapping[str, str]) -> Stack:
     binary = await asyncio.to_thread(temporal_binary)
     taken: set[int] = set()
     port = port_near(TEMPORAL_PORT, taken, tell, "Temporal")
@@ -86,7 +91,7 @@ async def _start(children: Processes, folder: Path, tell: Tell) -> Stack:
     app_port = port_near(APP_PORT, taken, tell, "the app")
     sandbox_port = port_near(SANDBOX_PORT, taken, tell, "the sandbox")
     database = f"sqlite:///{folder / 'ledger.db'}"
-    env = _local_environment(folder, f"{HOST}:{port}", database, app_port, sandbox_port)
+    env = {**more, **_local_environment(folder, f"{HOST}:{port}", database, app_port, sandbox_port)}
     server = await children.start(
         "temporal", dev_server(binary, HOST, port, ui_port, skipping=True), env, folder
     )

@@ -96,7 +96,7 @@ def _farewell(stories: Sequence[Story], where: Addresses) -> list[str]:
         assert story.case is not None
         lines += [
             "",
-            f"{story.role.name} is yours to play with, in grace to the end of {story.case.last_day:%a %d %b}:",
+            f"{story.role.name} is yours to play with, in grace until {story.case.last_day:%a %d %b}:",
             f"  {_case_url(story, where)}",
             "Give more time, and look again (from this folder):",
             f"  {extend_command(story, where)}",

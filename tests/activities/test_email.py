@@ -143,7 +143,7 @@ async def test_an_order_for_another_channel_is_refused_for_good(shop: Shop) -> N
 
 
 async def test_a_message_that_cannot_be_written_is_not_claimed_and_tells_no_values(shop: Shop) -> None:
-    renewal, case = await opened(shop, preferred_locales=["en-GB"])
+    _, case = await opened(shop, preferred_locales=["en-GB"])
     with pytest.raises(ApplicationError) as broken:
         await send(shop, message(case.ref, "final_notice"))  # it must name a last day, and has none
     assert broken.value.type == "MessageNotWritable"

@@ -1,0 +1,290 @@
+"""The `dunning` command, run against a real engine: what it prints, and with which status it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ledger import schema_is_current
+from starter.cli import main
+from tests.fixtures.temporal import eventually
+from tests.starter.conftest import Engine
+
+
+class Said(NamedTuple):
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Dunning = Callable[..., Awaitable[Said]]
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dunning:
+    """The command in an empty folder, with a Temporal and a ledger that do not exist."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
+
+    async def run(*args: str) -> Said:
+        capsys.readouterr()
+        status = await asyncio.to_thread(main, args)  # it has an event loop of its own
+        return Said(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def dunning(alone: Dunning, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Dunning:
+    """The command, configured for the running engine."""
+    for name, value in engine.environment.items():
+        monkeypatch.setenv(name, value)
+    return alone
+
+
+class TestCases:
+    async def test_a_case_from_start_to_stop(self, dunning: Dunning, engine: Engine) -> None:
+        renewal = await engine.failed()
+        started = await dunning("start", renewal.invoice)
+        assert started.status == 0
+        assert f"dunning show {renewal.invoice}" in started.out
+        await engine.opened(renewal.invoice)
+
+        shown = await dunning("show", renewal.invoice)
+        assert shown.status == 0
+        assert "recovering" in shown.out
+        assert "opened: " in shown.out
+
+        extended = await dunning("extend", renewal.invoice, "--days", "7", "--reason", "salary on Friday")
+        assert (extended.status, extended.out[:8]) == (0, "granted:")
+        looked = (await dunning("show", f"invoice-dunning/{renewal.invoice}", "--json")).json
+        assert looked["source"] == "case"
+        assert looked["status"]["stage"] == "recovering"
+        granted = looked["timeline"][1]
+        assert (granted["what"], granted["by"]) == ("lever.grant_extension", getpass.getuser())
+
+        ahead = (await dunning("forecast", renewal.invoice, "--json")).json["steps"]
+        assert ahead[-1]["what"] == "closed"
+
+        stopped = await dunning(
+            "stop", renewal.invoice, "--reason", "paid in cash", "--by", "maria", "--json"
+        )
+        assert stopped.json == {"accepted": True, "text": "closing as stopped"}
+        await engine.client.result(renewal.invoice)
+        again = await dunning("hold", renewal.invoice, "--reason", "late")
+        assert (again.status, again.out) == (1, "")
+        assert "closed" in again.err
+
+    async def test_hold_release_deny_and_retry(self, dunning: Dunning, engine: Engine) -> None:
+        renewal = await engine.case("insufficient_funds", "succeeded")
+        assert "on hold until" in (await dunning("hold", renewal.invoice, "--reason", "on the phone")).out
+        assert "released" in (await dunning("release", renewal.invoice)).out
+        denied = await dunning("deny", renewal.invoice, "--reason", "no")
+        assert denied.status == 1
+        assert "nobody asked" in denied.err
+        assert "charging" in (await dunning("retry", renewal.invoice)).out
+
+    async def test_the_list_is_plain_in_a_pipe_and_json_when_asked(
+        self, dunning: Dunning, engine: Engine
+    ) -> None:
+        renewal = await engine.case()
+        header, line = (await dunning("cases", "--customer", renewal.customer)).out.splitlines()
+        assert header.split("\t")[:2] == ["invoice", "stage"]
+        assert line.split("\t")[:2] == [renewal.invoice, "recovering"]
+        listed = (await dunning("cases", "--open", "--limit", "1", "--json")).json
+        assert len(listed["cases"]) == 1
+        assert listed["cursor"]
+
+    async def test_a_case_under_an_id_of_its_own_is_found_through_the_ledger(
+        self, dunning: Dunning, engine: Engine
+    ) -> None:
+        renewal = await engine.failed()
+        await engine.temporal.start_workflow(
+            "InvoiceDunning",
+            {"invoice_id": renewal.invoice},
+            id=f"x-{renewal.invoice}.",
+            task_queue="dunning",
+        )
+        await engine.opened(renewal.invoice)
+        assert (await dunning("show", renewal.invoice, "--json")).json["source"] == "case"
+        assert (await dunning("release", renewal.invoice)).status == 1
+
+    async def test_a_case_whose_history_is_away_is_shown_from_the_ledger(
+        self, dunning: Dunning, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        renewal = await engine.case()
+        monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+        said = await dunning("show", renewal.invoice, "--json")
+        assert said.status == 0
+        assert said.json["source"] == "ledger"
+        assert said.json["status"]["stage"] == "recovering"
+        assert said.json["timeline"][0]["what"] == "case.opened"
+        assert "from the ledger" in said.err
+
+
+class TestTheGlobalStop:
+    async def test_is_thrown_once_and_lifted_with_waiting_cases_told(
+        self, dunning: Dunning, engine: Engine
+    ) -> None:
+        thrown = await dunning("halt", "--reason", "wrong prices", "--by", "maria", "--json")
+        try:
+            assert (thrown.json["halted"], thrown.json["by"]) == (True, "maria")
+            again = await dunning("halt", "--by", "ben")
+            assert "halted already" in again.out
+            assert "by maria" in again.out
+
+            renewal = await engine.case("lost_card")  # its first message goes out at once
+
+            async def held() -> bool:
+                return any(case.invoice_id == renewal.invoice for case in await engine.ledger.cases.halted())
+
+            await eventually(held, "the message is held")
+            assert (await engine.client.status(renewal.invoice)).messages == 0
+        finally:
+            lifted = await dunning("halt", "--lift", "--json")
+        assert lifted.json["lifted"] is True
+        assert lifted.json["cases"] >= 1
+
+        async def sent() -> bool:
+            return (await engine.client.status(renewal.invoice)).messages > 0
+
+        await eventually(sent, "the message is sent")
+        assert (await dunning("halt", "--lift", "--json")).json["lifted"] is False
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "args",
+        [
+            ("extend",),
+            ("extend", "in_1", "--reason", "x", "--days", "seven"),
+            ("extend", "in_1", "--reason", "x", "--days", "7", "--until", "2026-12-24"),
+            ("start", "cus_1"),
+            ("stop", "in_1", "--reason", "x", "--outcome", "recovered"),
+            ("nonsense",),
+            ("show", "in_1", "--nonsense"),
+        ],
+    )
+    async def test_of_usage_end_with_2_and_one_sentence(
+        self, dunning: Dunning, args: tuple[str, ...]
+    ) -> None:
+        said = await dunning(*args)
+        assert (said.status, said.out) == (2, "")
+        assert said.err.startswith("dunning: ")
+        assert len(said.err.splitlines()) == 1
+
+    async def test_of_an_unknown_invoice_end_with_1(self, dunning: Dunning) -> None:
+        for args in (["show", "in_none"], ["release", "in_none"], ["forecast", "in_none"]):
+            said = await dunning(*args)
+            assert (said.status, said.out) == (1, "")
+            assert "no case of in_none" in said.err
+
+    async def test_when_nothing_runs_say_what_to_start(self, alone: Dunning) -> None:
+        assert "Temporal does not answer at 127.0.0.1:1" in (await alone("show", "in_1")).err
+        said = await alone("cases")
+        assert said.status == 1
+        assert "dunning db upgrade" in said.err
+
+    async def test_of_settings_are_listed_all_at_once(
+        self, alone: Dunning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STRIPE_API_KEY", "pk_test_wrong")
+        said = await alone("up")
+        assert said.status == 1
+        assert "STRIPE_API_KEY is malformed" in said.err
+        assert "SENDGRID_API_KEY is missing" in said.err
+        assert "pk_test_wrong" not in said.err
+
+    async def test_without_a_command_the_help_is_shown(self, alone: Dunning) -> None:
+        said = await alone()
+        assert (said.status, said.err) == (2, "")
+        assert "forecast" in said.out
+
+
+class TestSetUp:
+    async def test_the_ledger_is_created_and_repeated_harmlessly(
+        self, alone: Dunning, tmp_path: Path
+    ) -> None:
+        for _ in range(2):
+            assert (await alone("db", "upgrade")).status == 0
+        assert schema_is_current(f"sqlite:///{tmp_path}/none.db")
+        assert (await alone("cases", "--json")).json == {"cases": [], "cursor": None}
+
+    async def test_the_search_attributes_are_registered_once(self, dunning: Dunning) -> None:
+        said = (await dunning("setup", "--json")).json
+        assert (said["namespace"], said["added"], len(said["present"])) == ("starter", [], 12)
+
+    async def test_an_unknown_namespace_is_named(
+        self, dunning: Dunning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
+        said = await dunning("setup")
+        assert said.status == 1
+        assert "nowhere" in said.err
+
+
+class TestPolicies:
+    SHIPPED = Path(__file__).parents[2] / "dunning" / "policies" / "standard.yaml"
+
+    async def test_the_shipped_ones_are_good(self, alone: Dunning) -> None:
+        said = await alone("policy", "check")
+        assert said.status == 0
+        assert "standard.yaml: good" in said.out
+
+    async def test_every_problem_is_told_with_its_line(self, alone: Dunning, tmp_path: Path) -> None:
+        bad = tmp_path / "mine.yaml"
+        text = self.SHIPPED.read_text().replace("name: standard", "name: mine")
+        bad.write_text(text + "\nsurprise: 1\n")
+        said = await alone("policy", "check", str(bad))
+        assert said.status == 1
+        assert f"{bad}:{len(text.splitlines()) + 2}: surprise" in said.err
+        as_json = await alone("policy", "check", str(bad), "--json")
+        assert as_json.status == 1
+        assert len(as_json.json["problems"]) == 1
+
+    async def test_a_file_must_bear_the_policy_s_name(self, alone: Dunning, tmp_path: Path) -> None:
+        (tmp_path / "other.yaml").write_text(self.SHIPPED.read_text())
+        said = await alone("policy", "check", str(tmp_path / "other.yaml"))
+        assert said.status == 1
+        assert "rename one" in said.err
+
+    async def test_a_whole_folder_is_checked(
+        self, alone: Dunning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DUNNING_POLICIES", str(tmp_path))
+        (tmp_path / "standard.yaml").write_text(self.SHIPPED.read_text())
+        (tmp_path / "business.yaml").write_text("name: Only a name\n")
+        said = await alone("policy", "check")
+        assert said.status == 1
+        assert "business.yaml: postal_address" in said.err
+
+
+def test_the_installed_command_ends_without_a_traceback(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [Path(sys.executable).with_name("dunning"), "serve"],
+        cwd=tmp_path,
+        env={"DATABASE_URL": "mysql://nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert "STRIPE_WEBHOOK_SECRET is missing" in said.stderr
+    assert "DATABASE_URL is malformed" in said.stderr
+    assert "Traceback" not in said.stderr
