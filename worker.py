@@ -28,6 +28,7 @@ from activities.sms import ProviderSms
 from activities.texter import TwilioTexter
 from dunning.declines import rules
 from ledger import Ledger
+from starter.ending import leave
 from starter.errors import SettingsError
 from starter.logs import configure
 from starter.settings import Settings
@@ -151,4 +152,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -26,7 +26,13 @@ Fate = Literal[
 
 
 EffectName = Literal[
-    "take_over", "give_back", "move_default", "suspend", "restore", "mark_uncollectible", "cancel_subscription"
+    "take_over",
+    "give_back",
+    "move_default",
+    "suspend",
+    "restore",
+    "mark_uncollectible",
+    "cancel_subscription",
 ]
 
 

@@ -17,10 +17,13 @@ from dunning.decision import (
     CancelSubscription,
     Charge,
     Decision,
+    GiveBack,
     MarkUncollectible,
+    MoveDefault,
     ReadInvoice,
     Restore,
     Suspend,
+    TakeOver,
 )
 from dunning.policy import Policy
 from dunning.retries import next_retry
@@ -29,6 +32,7 @@ from dunning.values import DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
 _CHARGE_WITHIN = timedelta(hours=2)
 _EFFECT_WITHIN = timedelta(hours=24)
 _LOOK_AT_PROCESSING = timedelta(hours=12)
+_STRIPE_TAKES = timedelta(hours=6)  # so long after its moment a retry of Stripe's is surely over
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
         asked = [due for due in _charges(state, policy, now) if not _is_blind(due)]
         return [*_answers(state, policy, now), *asked, _for_a_person(state, policy, now)]
     dues = [*_answers(state, policy, now), *_charges(state, policy, now), *_words(state, policy, now)]
+    if _stripe_goes_on(state, policy):
+        why = "this engine charges the invoice: Stripe's own retries are turned off"
+        dues.append(Due(state.opened_at, 0, why, TakeOver()))
     dues += _milestones(state, policy, now)
     if _asks_a_person(state, dues, now):
         reason = "fraud or dispute: nothing is said or charged until a person decides"
@@ -108,6 +115,8 @@ def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, 
     word = words.answer_due(_last_words(state, outcome), state, policy, now)
     if word is not None:
         return _speak(word, state, policy, now)
+    if state.give_back and state.found_auto_advance and state.invoice.status == "open":
+        return Due(now, 0, "Stripe goes on with the invoice, as it was found", GiveBack(auto_advance=True))
     via = state.recovered_via or (RecoveredVia.CUSTOMER if outcome is Outcome.RECOVERED else None)
     turn = Turn(to="closed", at=now, reason=reason, outcome=outcome, via=via)
     return Due(now, 0, reason, turn=turn)
@@ -147,6 +156,9 @@ def _charges(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     if state.invoice.processing:
         at = state.invoice.read_at + _LOOK_AT_PROCESSING
         return [Due(at, 0, "a payment is being processed by the bank", ReadInvoice(), on=WaitingOn.BANK)]
+    moved = _replaced(state)
+    if moved is not None:
+        return [Due(now, 1, "the customer replaced the method that failed", moved, on=WaitingOn.RETRY)]
     retry = next_retry(state, policy, now)
     if retry is None:
         return []
@@ -180,6 +192,8 @@ def _speak(word: words.Word, state: CaseState, policy: Policy, now: datetime) ->
 
 def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     plan = state.plan
+    if state.stage is Stage.RECOVERING and _stripe_retries(state, policy):
+        return [_after_stripe(state)]
     if state.stage is Stage.RECOVERING:
         turn = Turn(to="grace", at=now)
         return [
@@ -190,6 +204,35 @@ def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     assert state.suspended_at is not None
     at = state.suspended_at + state.final_shift + policy.final_action.after
     return [_final_action(at, state, policy, now)]
+
+
+def _stripe_goes_on(state: CaseState, policy: Policy) -> bool:
+    return policy.retries.owner == "engine" and not state.taken_over and state.invoice.auto_advance is True
+
+
+def _stripe_retries(state: CaseState, policy: Policy) -> bool:
+    """Stripe charges this invoice by a schedule of its own and is not through with it."""
+    return policy.retries.owner != "engine" and state.invoice.next_payment_attempt is not None
+
+
+def _after_stripe(state: CaseState) -> Due:
+    """Grace starts when Stripe gave up. Its next attempt is looked at also when no webhook tells of it."""
+    attempt = state.invoice.next_payment_attempt
+    assert attempt is not None
+    at = max(attempt, state.invoice.read_at) + _STRIPE_TAKES
+    return Due(at, 3, f"Stripe retries on {attempt:%a %d %b}", ReadInvoice(), on=WaitingOn.RETRY)
+
+
+def _replaced(state: CaseState) -> MoveDefault | None:
+    """The customer has another default, but the method that failed still comes before it (Stripe's order)."""
+    invoice, verdict = state.invoice, state.verdict
+    failed, new, place = invoice.method, invoice.customer_method, invoice.method_set_on
+    if failed is None or new is None or verdict is None or place is None or place == "customer":
+        return None
+    tried = {verdict.identity, *(a.identity for a in state.attempts)}
+    if failed.identity not in tried or new.identity in tried or new.id in state.moved_defaults:
+        return None
+    return MoveDefault(set_on=place, failed=failed.id, to=new.id)
 
 
 def _suspension(state: CaseState, policy: Policy, now: datetime) -> Due:

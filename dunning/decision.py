@@ -76,7 +76,7 @@ class GiveBack(Value):
 
 
 class MoveDefault(Value):
-    """The customer replaced the failed method: make the replacement the default where the failed one is set."""
+    """The customer replaced the failed method: it becomes the default where the failed one is set."""
 
     kind: Literal["move_default"] = "move_default"
     set_on: Literal["invoice", "subscription"]

@@ -22,10 +22,10 @@ from dunning.case import (
 )
 from dunning.declines import classify
 from dunning.facts import Invoice
-from dunning.grace import release_hold
+from dunning.grace import grace_from, release_hold
 from dunning.levers import command
 from dunning.policy import Policy
-from dunning.values import RecoveredVia, Stage
+from dunning.values import RETRYABLE, DeclineClass, RecoveredVia, Stage
 from dunning.words import LIFE_OF_A_MESSAGE
 
 #: A hint older than what was read tells nothing new; the clocks of two companies may differ by a little.
@@ -72,7 +72,20 @@ def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
         changes["verdict"] = classify(failure)
     if invoice.status == "paid" and state.invoice.status != "paid" and state.recovered_via is None:
         changes["recovered_via"] = _paid_by(state, invoice)
-    return _with(state, **changes)
+    read = _with(state, **changes)
+    if invoice.method_lock is not None and read.verdict is not None and not read.verdict.locked:
+        return _locked(read, invoice.method_lock)
+    return read
+
+
+def _locked(state: CaseState, why: str) -> CaseState:
+    """The present method must not be charged any more: from now on only the customer can help."""
+    method, verdict = state.invoice.method, state.verdict
+    if method is None or verdict is None or verdict.identity not in (None, method.identity):
+        return state
+    cls = DeclineClass.NEW_METHOD if verdict.cls in RETRYABLE else verdict.cls
+    locked = {"cls": cls, "locked": True, "words": why, "identity": method.identity, "max_retries": 0}
+    return _with(state, verdict=verdict.model_copy(update=locked), retry_asked=False)
 
 
 def _paid_by(state: CaseState, invoice: Invoice) -> RecoveredVia:
@@ -90,7 +103,11 @@ def _charged(state: CaseState, event: Charged) -> CaseState:
     if event.result == "held":
         return _with(state, halted_until=event.at + LOOK_AGAIN_AFTER_HALT)
     if event.result == "too_late":
-        return _healed(_with(state, postponed_until=event.retry_at), "charge")
+        return _healed(state, "charge")
+    if event.result == "postponed":
+        until = event.retry_at or event.at + _FIRST_PAUSE
+        postponed = _with(state, postponed_until=until, postponed_why=event.words)
+        return _healed(_read(postponed, event.invoice), "charge")
     if event.result == "not_needed":
         state = _with(state, next_number=state.next_number + 1)
         return _healed(_read(state, event.invoice), "charge")
@@ -110,14 +127,17 @@ def _charged(state: CaseState, event: Charged) -> CaseState:
         state,
         attempts=(*state.attempts, attempt),
         next_number=event.number + 1,
-        retries_used=state.retries_used + (1 if event.blind else 0),
+        retries_used=state.retries_used + (1 if event.blind and event.result != "forbidden" else 0),
         retry_asked=False,
         postponed_until=None,
+        postponed_why="",
         halted_until=None,
     )
     state = _read(state, event.invoice)
     if verdict is not None:
         state = _with(state, verdict=verdict)
+    if event.result == "forbidden":
+        state = _locked(state, event.words)
     return _healed(state, "charge")
 
 
@@ -149,6 +169,17 @@ def _effect(state: CaseState, event: EffectDone) -> CaseState:
             return _with(state, invoice_finalized=True)
         case "cancel_subscription":
             return _with(state, subscription_finalized=True)
+        case "take_over":
+            found = (
+                state.invoice.auto_advance if state.found_auto_advance is None else state.found_auto_advance
+            )
+            return _with(state, taken_over=True, found_auto_advance=found)
+        case "give_back":
+            return _with(state, give_back=False)
+        case "move_default":
+            moved = state.invoice.customer_method
+            known = (*state.moved_defaults, moved.id) if moved else state.moved_defaults
+            return _with(state, moved_defaults=known, stale=True)
 
 
 def _settled(invoice: Invoice | None) -> bool:
@@ -184,7 +215,7 @@ def _hint(state: CaseState, event: BillingEvent) -> CaseState:
 def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:
     match turn.to:
         case "grace":
-            return _with(state, stage=Stage.GRACE)
+            return _with(state, stage=Stage.GRACE, plan=grace_from(state, policy, turn.at))
         case "hold_ended":
             return release_hold(state, turn.at)
         case "request_expired":

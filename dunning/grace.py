@@ -45,6 +45,17 @@ def extended(state: CaseState, extension: Extension, last_day: date) -> CaseStat
     )
 
 
+def grace_from(state: CaseState, policy: Policy, at: datetime) -> Plan:
+    """The dates once grace has started. When Stripe retried for longer than planned, grace is still whole."""
+    if policy.retries.owner == "engine":
+        return state.plan
+    day = local_date(at + policy.grace.length, state.plan.zone)
+    starts = max(at, state.plan.grace_starts_at)
+    return state.plan.model_copy(
+        update={"grace_starts_at": starts, "last_day": max(day, state.plan.last_day)}
+    )
+
+
 def release_hold(state: CaseState, at: datetime) -> CaseState:
     """End a hold and give the held time back: every later date moves by it, whole days for the last day."""
     if state.hold is None:

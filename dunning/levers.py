@@ -84,6 +84,7 @@ class Stop(Payload):
 
     outcome: Literal["stopped", "written_off", "canceled", "voided"] = "stopped"
     reason: Line
+    give_back: bool = False  # let Stripe go on with the invoice as it was found
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,10 @@ def _release(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tu
 
 
 def _retry(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple[CaseState, str]:
+    if policy.retries.owner == "stripe":
+        raise Refused(
+            "this policy leaves charging to Stripe (retries.owner: stripe): retry in Stripe's dashboard"
+        )
     if state.invoice.method is None:
         raise Refused("there is no payment method to charge: ask the customer for one")
     if state.verdict is not None and state.verdict.locked:
@@ -232,7 +237,13 @@ def _retry(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tupl
 def _stop(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple[CaseState, str]:
     assert isinstance(payload, Stop)
     reason = f"stopped by {payload.by}: {payload.reason}"
-    ended = {"ending": Outcome(payload.outcome), "ending_reason": reason, "answers_due": (), "human": None}
+    ended = {
+        "ending": Outcome(payload.outcome),
+        "ending_reason": reason,
+        "answers_due": (),
+        "human": None,
+        "give_back": payload.give_back,
+    }
     return state.model_copy(update=ended), f"closing as {payload.outcome}"
 
 

@@ -54,7 +54,8 @@ Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
 class Retries(Section):
     """When the engine charges again. Ladders: see the standard policy."""
 
-    owner: Literal["engine"] = "engine"
+    owner: Literal["engine", "stripe", "shared"] = "engine"
+    paydays: bool = False
     max: int = Field(8, ge=0, le=15)
     min_gap: Duration
     soft: Ladder

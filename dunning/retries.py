@@ -30,13 +30,16 @@ def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
     verdict = state.verdict
     if verdict and verdict.cls in (DeclineClass.REVIEW, DeclineClass.REVOKED) and not state.reviewed:
         return None
-    if has_fresh_method(state):
-        return Retry(state.invoice.read_at, blind=False, reason="the customer has another payment method")
-    if verdict is None:
-        return None
+    if has_fresh_method(state) and policy.retries.owner != "stripe":
+        at = max(state.invoice.read_at, state.postponed_until or state.invoice.read_at)
+        return Retry(at, blind=False, reason="the customer has another payment method")
+    if verdict is None or policy.retries.owner == "stripe":
+        return None  # in `stripe` mode a new card waits for Stripe, too
     floor = _floor(state, policy)
     if state.retry_asked and not verdict.locked:
         return Retry(floor, blind=False, reason="a person asked for a retry")
+    if policy.retries.owner != "engine":
+        return None  # Stripe retries; the engine charges only when somebody acted
     if state.stage == Stage.SUSPENDED or verdict.cls not in RETRYABLE or verdict.locked:
         return None
     due = _ladder(state, policy)
@@ -57,7 +60,11 @@ def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
 def has_fresh_method(state: CaseState) -> bool:
     """Stripe would charge a method that has not failed in this case."""
     method = state.invoice.method
-    if method is None or len(state.attempts) >= _MAX_FRESH_METHODS + state.retries_used:
+    if (
+        method is None
+        or state.invoice.method_lock is not None
+        or len(state.attempts) >= _MAX_FRESH_METHODS + state.retries_used
+    ):
         return False
     tried = {a.identity for a in state.attempts}
     if state.verdict is not None:

@@ -29,6 +29,8 @@ _ATTEMPTS = {
     "shadow": "not made: the policy runs in shadow",
     "held": "not made: the engine is halted",
     "too_late": "not made: its moment had passed",
+    "postponed": "not made: no slot in the card's budget",
+    "forbidden": "not made: this card must not be charged",
 }
 _FATES = {
     "accepted": "accepted by the provider",
@@ -45,6 +47,9 @@ _EFFECTS = {
     "restore": "restored",
     "mark_uncollectible": "invoice marked uncollectible",
     "cancel_subscription": "subscription canceled",
+    "take_over": "Stripe's own retries turned off for the invoice",
+    "give_back": "invoice given back to Stripe as it was found",
+    "move_default": "the customer's new payment method replaces the failed one",
 }
 _TURNS = {
     "grace": "grace started",
@@ -81,7 +86,7 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
         case InvoiceRead():
             return _reading(before, after, event)
         case Charged():
-            words = after.verdict.words if event.result == "declined" and after.verdict else ""
+            words = after.verdict.words if event.result == "declined" and after.verdict else event.words
             text = f"attempt {event.number}: {_ATTEMPTS[event.result]}" + (f" ({words})" if words else "")
             return Entry(at=event.at, what=f"attempt.{event.result}", text=text)
         case MessageSent():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ledger import LedgerError
 from starter.cli_cases import cases_app
 from starter.cli_run import run_app
+from starter.ending import leave
 from starter.errors import DunningError, InvalidInput, SettingsError
 
 app = typer.Typer(
@@ -60,5 +62,10 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def script() -> NoReturn:
+    """The `dunning` command as a process of its own."""
+    leave(main())
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    script()

@@ -25,6 +25,10 @@ from starter.settings import Purpose, Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+#: Workers believe what they read of the switch for a second. A case that is told of the lift earlier would be
+#: held once more, and look again only after an hour.
+_BELIEVED_SECONDS = 1.5
+
 run_app = typer.Typer()
 policy_app = typer.Typer(help="Policies.", no_args_is_help=True)
 db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
@@ -69,6 +73,8 @@ async def _halt(settings: Settings, by: str, reason: str) -> dict[str, Any]:
 async def _lift(settings: Settings, by: str) -> dict[str, Any]:
     async with open_ledger(settings) as ledger:
         lifted = await ledger.switches.lift(by, datetime.now(UTC))
+        if lifted:
+            await asyncio.sleep(_BELIEVED_SECONDS)
         waiting = await ledger.cases.halted()
     timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
     told = 0

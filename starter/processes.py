@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from starter import guardian
 from starter.cli_output import warn
+from starter.ending import leave
 from starter.errors import DunningError, SettingsError
 
 HOST = "127.0.0.1"
@@ -57,7 +58,7 @@ class Child:
 
 
 class Processes:
-    """Starts processes, watches them, and stops them in the reverse order of their start."""
+    """Starts processes, watches them, and stops them: the first one last, for the others lean on it."""
 
     def __init__(self, logs: Path, guard: Popen[str]) -> None:
         self._logs, self._guard = logs, guard
@@ -118,9 +119,10 @@ class Processes:
         self._children.remove(child)
 
     async def stop_all(self) -> None:
-        """End all children, the latest first."""
-        while self._children:
-            await self.stop(self._children[-1])
+        """End all children; the first one last."""
+        await asyncio.gather(*(self.stop(child) for child in self._children[1:]))
+        for child in self._children[:1]:
+            await self.stop(child)
 
     def _tell_guard(self, sign: str, group: int) -> None:
         assert self._guard.stdin is not None
@@ -182,7 +184,6 @@ def run_to_the_end(main: Coroutine[Any, Any, int]) -> NoReturn:
     """Run `main`, cancel it on SIGINT or SIGTERM, and leave the process with its status.
 
     A signal is a wished-for end: status 0. Errors of ours are told in one sentence: 2 for settings, else 1.
-    The process ends by `os._exit`: with Temporal's core in it, the interpreter can abort while it winds down.
     """
     status = 0
     try:
@@ -196,9 +197,7 @@ def run_to_the_end(main: Coroutine[Any, Any, int]) -> NoReturn:
     except Exception:
         sys.excepthook(*sys.exc_info())
         status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    leave(status)
 
 
 async def _cancellable(main: Coroutine[Any, Any, int]) -> int:

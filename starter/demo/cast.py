@@ -55,7 +55,7 @@ _BROKE = "succeeded,insufficient_funds"
 CAST: tuple[Role, ...] = (
     Role(
         "Delta Couriers", 4_900, "eur", "succeeded,processing_error,succeeded",
-        Fate("technical failure, paid hours later", Outcome.RECOVERED, RecoveredVia.ENGINE, attempts=1),
+        Fate("technical failure, paid soon", Outcome.RECOVERED, RecoveredVia.ENGINE, attempts=1),
     ),
     Role(
         "Tidal Yoga", 2_900, "usd", "succeeded,insufficient_funds,insufficient_funds,succeeded",

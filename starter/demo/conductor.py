@@ -32,7 +32,7 @@ class Story:
     entries: Sequence[EntryRecord] = ()
     attempts: int = 0
     messages: dict[Channel, int] = field(default_factory=dict)
-    parked: bool = False
+    parked_at: datetime | None = None
 
     @property
     def role(self) -> Role:
@@ -60,7 +60,7 @@ class Story:
     @property
     def next_at(self) -> datetime | None:
         """When something happens here next, if the conductor still looks after it."""
-        if self.parked or self.case is None:
+        if self.parked_at is not None or self.case is None:
             return None
         moments = [self.moment_of(act) for act in self.acts]
         if self.open and self.case.next_at is not None:
@@ -109,8 +109,8 @@ class Conductor:
         acting = [(s, act) for s in due for act in s.acts if s.moment_of(act) <= now]
         await asyncio.gather(*(self._act(story, act, now) for story, act in acting))
         for story in due:
-            parked_on = story.role.parked_on
-            story.parked = parked_on is not None and story.day_of(now) >= parked_on
+            if story.role.parked_on is not None and story.day_of(now) >= story.role.parked_on:
+                story.parked_at = now
         if acting:
             await self._clock.settle({story.workflow_id for story, _ in acting})
             await self._look([story for story, _ in acting])

@@ -47,7 +47,8 @@ class Screen:
     def watch(self, story: Story, at: datetime, text: str) -> None:
         """Something happened in a story at `at`."""
         self._now = max(at, self._now or at)
-        self._last[story.member.invoice] = text
+        if not text.startswith("closed"):  # the stage says so
+            self._last[story.member.invoice] = text
         if not self._console.is_terminal:
             line = f"day {story.day_of(at):5.1f}  {story.role.name:<20}  {text}"
             self._console.print(line, markup=False, soft_wrap=True)
@@ -70,7 +71,7 @@ class Screen:
         case = story.case
         if case is None:
             return (story.role.name, story.role.fate.words, "", "", "", "")
-        end = case.closed_at or self._now or case.opened_at
+        end = case.closed_at or story.parked_at or self._now or case.opened_at
         until = f"{case.next_at:%d %b}: {case.next_what}" if story.open and case.next_at else ""
         last, day = Text(self._last.get(story.member.invoice, "")), f"{story.day_of(end):.0f}"
         return (story.role.name, story.role.fate.words, _stage(story), day, last, Text(until))
@@ -87,11 +88,11 @@ def _stage(story: Story) -> Text:
 def summary(verdicts: Sequence[Verdict]) -> Table:
     """The cast, what was wanted, what came out, and what it took."""
     table = Table(box=None, pad_edge=False)
+    table.add_column("")
     for name in ("Customer", "Cast as", "Came out"):
-        table.add_column(name, no_wrap=True)
-    for name in ("Days", "Charges tried", "Messages", "Amount"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("As cast")
+        table.add_column(name)
+    for name in ("Days", "Tries", "Messages", "Amount"):
+        table.add_column(name, justify="right")
     for verdict in verdicts:
         table.add_row(*_summed(verdict))
     return table
@@ -103,11 +104,17 @@ def _summed(verdict: Verdict) -> tuple[Text | str, ...]:
     came = _stage(story)
     if case.recovered_via is not None:
         came.append(f" via {str(case.recovered_via).replace('_', ' ')}")
-    sent = " + ".join(f"{count} {_MESSAGES[channel]}" for channel, count in sorted(story.messages.items()))
+    if not verdict.good:
+        came = Text("; ".join(verdict.wrong), style="bold red")
+    sent = ", ".join(_counted(count, _MESSAGES[channel]) for channel, count in sorted(story.messages.items()))
     ended = f"{story.day_of(case.closed_at):.1f}" if case.closed_at else "open"
-    right = Text("yes", style="green") if verdict.good else Text("; ".join(verdict.wrong), style="bold red")
+    mark = Text("✓", style="green") if verdict.good else Text("✗", style="bold red")
     amount = _money(case.amount, case.currency)
-    return (story.role.name, story.role.fate.words, came, ended, str(story.attempts), sent, amount, right)
+    return (mark, story.role.name, story.role.fate.words, came, ended, str(story.attempts), sent, amount)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("s" if count > 1 and noun.islower() else "")
 
 
 def totals(stories: Sequence[Story]) -> str:

@@ -89,6 +89,15 @@ async def test_after_a_person_stopped_a_case_a_new_failure_only_records_unless_r
     assert again.ref.episode == 2
 
 
+async def test_a_refused_start_in_between_does_not_make_a_stopped_case_forgotten(shop: Shop) -> None:
+    renewal = await shop.renewal("insufficient_funds")
+    await shop.close(await shop.open(renewal.invoice), Outcome.STOPPED)
+    await shop.stripe.invoices.mark_uncollectible_async(renewal.invoice)
+    assert "uncollectible" in await shop.refusal(renewal.invoice, reopen=True)
+    await shop.control.advance(60)
+    assert "was stopped" in await shop.refusal(renewal.invoice)
+
+
 async def test_a_new_episode_goes_on_counting_attempts(shop: Shop) -> None:
     renewal = await shop.renewal("insufficient_funds")
     state = await shop.open(renewal.invoice)

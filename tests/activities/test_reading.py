@@ -9,9 +9,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.stripe_objects import StripeCharge, StripeInvoice, parse_dict
-from activities.stripe_reading import charge_worth_reading, latest_failure, moment
+from activities.stripe_reading import charge_worth_reading, latest_failure, moment, wants_authentication
 from dunning.values import Channel
-from tests.activities.shop import Shop
+from tests.activities.shop import Shop, charge
 
 
 async def test_a_declined_renewal_tells_the_bank_s_codes_and_the_card(shop: Shop) -> None:
@@ -62,6 +62,17 @@ async def test_a_payment_that_waits_for_the_customer_s_bank_wants_authentication
     assert {first.failure.code, first.failure.decline_code} & {
         "invoice_payment_intent_requires_action", "authentication_required",
     }  # fmt: skip
+
+
+async def test_a_bank_that_wants_the_customer_after_a_decline_is_the_newer_failure(shop: Shop) -> None:
+    renewal = await shop.renewal("insufficient_funds", "authentication_required")
+    state = await shop.open(renewal.invoice)
+    await shop.run(shop.billing.charge, charge(state.ref))
+    failure = (await shop.read(state.ref)).failure
+    assert failure is not None
+    assert state.invoice.failure is not None
+    assert wants_authentication(failure)
+    assert failure.at > state.invoice.failure.at
 
 
 async def test_a_failure_without_a_charge_is_the_same_failure_when_read_again(shop: Shop) -> None:
