@@ -84,11 +84,20 @@ def _tasks_with_local_activities(events: Sequence[HistoryEvent]) -> int:
 def steps_of(history: Iterable[HistoryEvent]) -> str:
     """The commands of a case in their order, one letter each: what a bare workflow repeats (`bench.bare`).
 
-    `l` a local activity, `a` an activity, `t` a timer.
+    `l` a local activity, `e` an activity of the workflow's own queue, `a` one of another queue, `t` a timer.
     """
-    letters = {
-        EventType.EVENT_TYPE_MARKER_RECORDED: "l",
-        EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: "a",
-        EventType.EVENT_TYPE_TIMER_STARTED: "t",
-    }
-    return "".join(letters.get(event.event_type, "") for event in history)
+    events = list(history)
+    own = events[0].workflow_execution_started_event_attributes.task_queue.name
+    return "".join(_letter(event, own) for event in events)
+
+
+def _letter(event: HistoryEvent, own_queue: str) -> str:
+    match event.event_type:
+        case EventType.EVENT_TYPE_MARKER_RECORDED:
+            return "l"
+        case EventType.EVENT_TYPE_TIMER_STARTED:
+            return "t"
+        case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            queue = event.activity_task_scheduled_event_attributes.task_queue.name
+            return "e" if queue == own_queue else "a"
+    return ""

@@ -92,11 +92,14 @@ async def measure(names: Sequence[str] | None = None) -> dict[str, Cost]:
 
 
 async def _begin(stage: World, scenario: Scenario) -> Played:
+    """The renewal fails. A webhook opens the case; only where a policy is named a backend does."""
     customer = (await stage.customers(1, scenario.bank))[0]
     if scenario.policy is not None:
-        await stage.unannounced(customer)  # only a start can name a policy
+        await stage.unannounced(customer)
+    await stage.control.drain()  # what the sign-up told is over before the story begins
     customer = await stage.renew(customer)
     if scenario.policy is not None:
+        await stage.control.drain()
         await stage.dunning.start(customer.invoice, policy=scenario.policy)
     return Played(scenario, customer, await stage.clock.now(), list(scenario.acts))
 

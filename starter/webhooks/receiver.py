@@ -24,6 +24,8 @@ WORKFLOW = "InvoiceDunning"
 SIGNAL = "billing_event"
 #: A customer with more open cases than this has other problems; the rest is found by the cases' own reading.
 MOST_CASES = 100
+#: Readers at once. More would open connections beyond the ledger's pool and close them again, for each event.
+MOST_READERS = 5
 
 Result = Literal["woken", "ignored", "gone"]
 
@@ -42,6 +44,7 @@ class Receiver:
 
     def __init__(self, client: Client, ledger: Ledger, timeout: timedelta) -> None:
         self._client, self._ledger, self._timeout = client, ledger, timeout
+        self._readers = asyncio.Semaphore(MOST_READERS)
 
     async def receive(self, event: StripeEvent) -> Receipt:
         """Route an event and wake its cases. Raises EngineUnavailable when the ledger or Temporal is away."""
@@ -57,7 +60,7 @@ class Receiver:
 
     async def _find(self, event: StripeEvent, query: Query) -> Found:
         try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
+            async with asyncio.timeout(self._timeout.total_seconds()), self._readers:
                 return await self._look_up(event, query)
         except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
             raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error

@@ -99,6 +99,49 @@ class TestOtherEvents:
         assert (answer.status_code, answer.json()["result"]) == (200, "gone")
 
 
+class TestAfterTheEnd:
+    async def test_a_payment_for_a_closed_case_that_still_suspends_restores_the_service(
+        self, engine: Engine
+    ) -> None:
+        renewal = await engine.case()
+        await engine.client.stop(renewal.invoice, reason="gave up", by="maria")
+        await engine.client.result(renewal.invoice)
+        suspension = {"account": "", "subscription": renewal.subscription}
+        now = await engine.shop.control.now()
+        await engine.ledger.suspensions.begin(
+            **suspension, invoice_id=renewal.invoice, how="pause_collection", previous={}, at=now
+        )
+        await engine.ledger.suspensions.completed(**suspension, to="active", at=now)
+
+        await engine.shop.pay_by_hand(renewal.invoice)
+        answer = await engine.tell("invoice.paid", invoice(renewal.invoice))
+        assert answer.json() == {"received": True, "result": "woken", "cases": 1}
+
+        async def restored() -> bool:
+            return await engine.ledger.suspensions.active(**suspension) is None
+
+        await eventually(restored, "the subscription is restored")
+        closing = await engine.client.result(renewal.invoice)
+        assert closing.outcome is Outcome.RECOVERED
+        found = await engine.ledger.cases.by_invoice("", renewal.invoice)
+        assert found is not None
+        assert found.episode == 2
+
+    async def test_a_second_failure_after_the_end_opens_a_new_episode(self, engine: Engine) -> None:
+        renewal = await engine.case()
+        await engine.client.stop(renewal.invoice, reason="by mistake", by="maria", outcome="canceled")
+        await engine.client.result(renewal.invoice)
+        late = int((await engine.shop.control.now()).timestamp()) + 60
+        answer = await engine.tell("invoice.payment_failed", invoice(renewal.invoice), created=late)
+        assert answer.json()["result"] == "woken"
+
+        async def again() -> bool:
+            found = await engine.ledger.cases.by_invoice("", renewal.invoice)
+            return found is not None and found.open and found.episode == 2
+
+        await eventually(again, "the second episode opens")
+
+
 class TestRefusals:
     async def test_a_wrong_signature(self, engine: Engine) -> None:
         answer = await engine.post("{}", secret="whsec_wrong")
