@@ -34,6 +34,7 @@ class LedgerRecords(RecordActivities):
             waiting_on=decision.waiting_on,
             next_at=decision.until if decision.action is None else question.now,
             next_what=decision.reason,
+            next_action=decision.action.kind if decision.action else None,
         )
         summary = replace(summary, policy_name=policy.name, policy_version=policy.version)
         run_id = activity.info().workflow_run_id

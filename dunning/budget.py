@@ -1,9 +1,9 @@
-"""Whether a charge may be made: what the networks, the schemes and this engine's caution allow a payment method.
+"""Whether a charge may be made: what networks, schemes and this engine's caution allow a payment method.
 
 Pure. The rules are dated data (`data/network_limits.yaml`), each with its public source. The caller brings
-every attempt of the payment method that it knows of, whichever invoice it was for and whoever made it (Stripe's
-own count too), and must read them and write the new one in a single transaction: two callers that look at the
-same past are both granted the same slot.
+every attempt of the payment method that it knows of, whichever invoice it was for and whoever made it
+(Stripe's own count too), but not the one that is planned. It must read them and write the new one in a single
+transaction: two callers that look at the same past are both granted the same slot.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class PastAttempt(Value):
 class Planned(Value):
     """A charge somebody wants to make at `at`. `scheme` is Stripe's type of the payment method.
 
-    `customer_present`: the customer takes part in it. Visa counts such attempts apart (Checkout.com, retry notice
-    of March 2026); here they count like the others, and may go one beyond what is only caution.
+    `customer_present`: the customer takes part in it. Visa counts such attempts apart (Checkout.com, retry
+    notice of March 2026); here they count like the others, and may go one beyond what is only caution.
     """
 
     at: AwareDatetime
@@ -67,10 +67,10 @@ class Planned(Value):
 
 
 class Slot(Value):
-    """The answer. `until`: the earliest moment at which, as far as is known now, the charge would be granted.
+    """The answer. `until`: the earliest moment at which a slot is free, as far as is known now.
 
-    `until` is None when this payment method can never be charged (again) for this invoice, by the engine, in this
-    way; for a granted slot it is the planned moment. `reason` names rule, count and window in operators' words.
+    It is None when this payment method can never be charged (again) for this invoice in this way, and the
+    planned moment when the slot is granted. `reason` names rule, count and window in operators' words.
     """
 
     granted: bool
@@ -130,7 +130,7 @@ class WindowRule(_Row):
         return self.per == "card" or same_amount
 
     def counted(self, attempt: PastAttempt) -> bool:
-        """Whether the attempt uses up a slot of the rule. Without a class it counts as refused by the bank."""
+        """Whether the attempt uses up a slot of the rule. Without a class it counts as refused."""
         if attempt.succeeded or self.counts == "failures":
             return not attempt.succeeded
         return (attempt.cls is DeclineClass.TECHNICAL) == (self.counts == "technical")
@@ -187,7 +187,7 @@ def _all_limits() -> Limits:
 
 @lru_cache(maxsize=64)
 def limits_at(day: date) -> Limits:
-    """The rules that hold on `day` (UTC). Raises ValueError (pydantic's) when the data file is not in order."""
+    """The rules that hold on `day` (UTC). Raises ValueError (pydantic's) if the data file is not in order."""
     every = _all_limits()
     return Limits(
         windows=tuple(rule for rule in every.windows if rule.holds(day)),
@@ -221,7 +221,7 @@ def check(planned: Planned, past: Sequence[PastAttempt], limits: Limits) -> Slot
 
 
 def _same_method(attempt: PastAttempt, planned: Planned) -> bool:
-    """One fingerprint is one card or account. Wallets have none: then an invoice's attempts belong together."""
+    """One fingerprint is one card or account. Without any, an invoice's attempts belong together."""
     if attempt.fingerprint is None and planned.fingerprint is None:
         return attempt.invoice_id == planned.invoice_id
     return attempt.fingerprint == planned.fingerprint
@@ -297,16 +297,22 @@ def _counted(
 ) -> tuple[list[datetime], list[datetime]]:
     """When the attempts failed that use up the rule's slots: all of them, and those since the last success.
 
-    What is in flight takes a slot of every network rule, but does not pass for a refusal of the bank yet.
+    What is in flight takes a slot of every network rule, but does not pass for a refusal of the bank yet; nor
+    does a refusal of the old expiry keep the new one waiting.
     """
     group = [a for a in mine if rule.groups(a, planned)]
     success = max((a.at for a in group if a.succeeded), default=None)
     failed = [
         a.at
         for a in group
-        if rule.counted(a) and (rule.counts == "failures" or not _in_flight(a, planned, limits))
+        if rule.counted(a) and (rule.counts == "failures" or not _is_moot(a, planned, limits))
     ]
     return failed, [at for at in failed if success is None or at >= success]
+
+
+def _is_moot(attempt: PastAttempt, planned: Planned, limits: Limits) -> bool:
+    renewed = attempt.lock == "expiry" and not _holds("expiry", attempt, planned)
+    return renewed or _in_flight(attempt, planned, limits)
 
 
 def _allowed(cap: int, limit: int | None, planned: Planned) -> int:
@@ -326,23 +332,25 @@ def _within(moments: list[datetime], at: datetime, window: timedelta) -> int:
 
 
 def _granted(planned: Planned, mine: list[PastAttempt], limits: Limits) -> Slot:
-    """The slot, with the count of the rule that comes nearest to its end."""
-    best: tuple[int, str, str] | None = None
-    for rule in limits.windows:
-        if rule.concerns(planned):
-            counted = _within(_counted(rule, planned, mine, limits)[1], planned.at, rule.window)
-            allowed = _allowed(rule.cap, rule.limit, planned)
-            if best is None or allowed - counted < best[0]:
-                best = (allowed - counted, rule.name, _tally(rule, counted, allowed))
-    _, name, words = best or (0, "none", "no rule counts attempts with this payment method")
-    return Slot(granted=True, until=planned.at, reason=words, rule=name)
+    """The slot, with the count of the rule that has the most to count."""
+    tallies = [
+        (_within(_counted(rule, planned, mine, limits)[1], planned.at, rule.window), rule)
+        for rule in limits.windows
+        if rule.concerns(planned)
+    ]
+    if not tallies:
+        words = "no rule counts attempts with this payment method"
+        return Slot(granted=True, until=planned.at, reason=words, rule="none")
+    counted, rule = max(tallies, key=lambda tally: tally[0])  # the first of equals: the network's own
+    words = _tally(rule, counted, _allowed(rule.cap, rule.limit, planned))
+    return Slot(granted=True, until=planned.at, reason=words, rule=rule.name)
 
 
 # --- words --------------------------------------------------------------------------------------------
 
 
 def _tally(rule: WindowRule, counted: int, allowed: int) -> str:
-    network = f" (the network allows {rule.limit})" if rule.limit is not None and rule.limit != allowed else ""
+    network = "" if rule.limit in (None, allowed) else f" (the network allows {rule.limit})"
     return f"{rule.words}: {counted} of {allowed} in {_span(rule.window)}{network}"
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dunning.facts import Failure, Invoice, Method
-from dunning.policy import Policy
+from dunning.policy import PolicySnapshot
 from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Stage, Value
 
 AttemptResult = Literal[
@@ -204,6 +204,7 @@ class Charged(Value):
     invoice: Invoice | None = None
     retry_at: datetime | None = None  # postponed: the budget has a slot again
     words: str = ""  # postponed or forbidden: which rule, in words
+    siblings: tuple[str, ...] = ()  # workflow ids of the customer's other open cases, when they must know
 
 
 class MessageSent(Value):
@@ -301,6 +302,6 @@ class Opened(Value):
     """How a case began. `refused` says in one sentence why there is nothing to do."""
 
     state: CaseState | None = None
-    policy: Policy | None = None  # the snapshot that the case keeps
+    policy: PolicySnapshot | None = None  # the snapshot that the case keeps
     refused: str = ""
     refused_at: datetime | None = None

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dunning.case import CaseRef, CaseState, Entry, Event, Turn
-from dunning.policy import Policy
-from dunning.values import Channel, DeclineClass, Value, WaitingOn
+from dunning.policy import PolicySnapshot
+from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Value, WaitingOn
 
 
 class ReadInvoice(Value):
@@ -172,7 +172,7 @@ class Question(Value):
 
     state: CaseState
     inbox: tuple[Event, ...] = ()
-    policy: Policy
+    policy: PolicySnapshot
     now: datetime
     seq: int = 0  # timeline entries so far
     facets: dict[str, Any] = {}  # search attributes as last published
@@ -216,3 +216,11 @@ class OpenOrder(Value):
     start: Start
     workflow_id: str
     run_id: str
+
+
+class Closed(Value):
+    """How a case ended: the result of `InvoiceDunning`."""
+
+    outcome: Outcome
+    reason: str
+    recovered_via: RecoveredVia | None = None

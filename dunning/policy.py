@@ -7,13 +7,14 @@ field and what to write instead. A running case keeps the policy it was opened w
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import time
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from dunning.durations import Duration, write_duration
 from dunning.values import Channel
@@ -228,6 +229,20 @@ class Policy(Section):
     def version(self) -> str:
         """Twelve hex digits that change whenever the policy's meaning changes."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=256)
+def _snapshot(written: str) -> Policy:
+    return Policy.model_validate_json(written)
+
+
+def _shared(value: Any) -> Any:
+    """A policy that was read before is the same object: thousands of open cases keep one copy of it."""
+    return _snapshot(json.dumps(value, sort_keys=True)) if isinstance(value, dict) else value
+
+
+#: A policy as a case carries it.
+PolicySnapshot = Annotated[Policy, BeforeValidator(_shared)]
 
 
 def parse_policy(text: str, where: str) -> Policy:

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 from dunning.calendar import end_of_day, local_moment
 from dunning.case import Attempt, CaseState
 from dunning.policy import Policy
+from dunning.timing import Moment, best_moment
+from dunning.timing import rules as pay_day_rules
 from dunning.values import RETRYABLE, DeclineClass, Stage
 
 _JUDGED = frozenset({"declined", "needs_authentication", "unknown"})
 _MAX_FRESH_METHODS = 20
+_LAST_WINDOW = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,47 @@ def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
     due = _ladder(state, policy)
     if due is None:
         return None
-    at = max(due, floor)
-    if at >= end_of_day(state.plan.last_day, state.plan.zone):
+    moment = _timed(max(due, floor), state, policy)
+    if moment.at >= end_of_day(state.plan.last_day, state.plan.zone):
         return None
-    left = policy.retries.max - state.retries_used
     number = state.retries_used + 1
-    return Retry(
+    words = [f"{verdict.words or verdict.code}: retry {number} of {policy.retries.max}", moment.reason]
+    if state.postponed_until == floor:
+        words.append(state.postponed_why)
+    return Retry(moment.at, blind=True, reason=", ".join(word for word in words if word))
+
+
+def _timed(at: datetime, state: CaseState, policy: Policy) -> Moment:
+    """The best moment from `at` to the next rung: for want of money, when there may be some."""
+    verdict, method = state.verdict, state.invoice.method
+    assert verdict is not None
+    assert method is not None
+    wants_money = verdict.cls is DeclineClass.SOFT and verdict.code in pay_day_rules().codes
+    if not policy.retries.paydays or not wants_money or at >= _soft_end(state, policy):
+        return Moment(at=at, reason="")
+    following = state.retries_used + 1
+    rungs = policy.retries.soft
+    before = at + _LAST_WINDOW
+    if following < len(rungs):
+        before = state.plan.anchor + state.shift + rungs[following]
+    return best_moment(
         at,
-        True,
-        f"{verdict.words or verdict.code}: retry {number} of {policy.retries.max}, {left - 1} left after it",
+        max(at, min(before - timedelta(hours=1), _soft_end(state, policy))),
+        code=verdict.code,
+        funding=method.funding,
+        country=method.country,
+        zone=state.plan.zone,
+        seed=state.ref.case_id,
+        scheme=method.type,
     )
+
+
+def _soft_end(state: CaseState, policy: Policy) -> datetime:
+    """The last morning, which is a rung of its own, else the end of grace."""
+    last = policy.retries.last_morning
+    if last is None:
+        return end_of_day(state.plan.last_day, state.plan.zone) - timedelta(minutes=1)
+    return local_moment(state.plan.last_day, last, state.plan.zone)
 
 
 def has_fresh_method(state: CaseState) -> bool:

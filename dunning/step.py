@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from dunning.case import CaseState, Entry, Event, Lever
 from dunning.decide import decide
@@ -44,9 +47,17 @@ def answer(question: Question) -> Step:
 
 def applied(state: CaseState, step: Step) -> CaseState:
     """The state after a recorded step."""
-    if not step.changes:
-        return state
-    return CaseState.model_validate({**state.model_dump(mode="json"), **step.changes})
+    changes = {
+        name: _field(name).validate_python(value)
+        for name, value in step.changes.items()
+        if name in CaseState.model_fields  # a field that a later release knows is left alone, as everywhere
+    }
+    return state.model_copy(update=changes) if changes else state
+
+
+@lru_cache(maxsize=None)  # one entry for each field
+def _field(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(CaseState.model_fields[name].annotation)
 
 
 def _changes(before: CaseState, after: CaseState) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
@@ -20,17 +21,20 @@ class Value(BaseModel):
 
     @model_serializer(mode="wrap")
     def _compact(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
+        defaults, mine = _defaults(type(self)), self.__dict__
         full: dict[str, Any] = handler(self)
-        return {
-            name: value
-            for name, value in full.items()
-            if name == "kind" or _default(fields[name]) != getattr(self, name)
-        }
+        return {name: value for name, value in full.items() if defaults[name] != mine[name]}
 
 
-def _default(field: Any) -> Any:
-    return PydanticUndefined if field.is_required() else field.get_default(call_default_factory=True)
+@lru_cache(maxsize=None)  # one entry for each class of value
+def _defaults(kind: type[Value]) -> dict[str, Any]:
+    """The default of every field. A required field, and `kind`, which is always written, equal nothing."""
+    return {
+        name: PydanticUndefined
+        if field.is_required() or name == "kind"
+        else field.get_default(call_default_factory=True)
+        for name, field in kind.model_fields.items()
+    }
 
 
 class Stage(StrEnum):

@@ -1,4 +1,4 @@
-"""Charge attempts: reserved before Stripe is asked, completed after."""
+"""Charge attempts: reserved before Stripe is asked, within every limit, and completed after."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from dunning.budget import Lock, Planned, Slot, check, limits_at
 from ledger.database import Database, changed, insert_once
 from ledger.errors import NotInLedger
+from ledger.past import card_name, past_attempts
 from ledger.records import AttemptClaim, AttemptRecord, from_row
 from ledger.tables import AttemptRow
+from ledger.turns import customer_name, not_my_turn
 
 #: Outcomes that a later look at Stripe may still replace.
 PROVISIONAL = ("unknown", "processing")
@@ -29,43 +33,36 @@ class Attempts:
         *,
         case_id: str,
         account: str,
-        invoice_id: str,
+        customer: str,
         number: int,
         params: Mapping[str, Any],
-        amount: int,
-        currency: str,
-        fingerprint: str | None,
-        brand: str | None,
-        at: datetime,
+        planned: Planned,
+        nothing_to_charge: bool = False,
     ) -> AttemptClaim:
-        """Claim the attempt; exactly one caller gets `new`. `amount` in minor units.
+        """Claim the attempt; exactly one caller gets `new`.
 
+        `refused`: a limit of the payment method, or another charge of the customer that goes first; nothing
+        is reserved. The limits are checked and the attempt is written in one transaction that no other one
+        of the same card or customer overlaps. `nothing_to_charge`: nobody will be asked, so no limit counts.
         `reserved`: somebody began it and no end is known. Send the stored `params` under the same idempotency
         key; once that is older than 24 hours ask Stripe first (Stripe API reference: Idempotent requests).
         `done`: take its result. Raises NotInLedger if the case was never claimed.
         """
-        attempt = AttemptRow(
-            account=account,
-            invoice_id=invoice_id,
-            number=number,
-            case_id=case_id,
-            params=dict(params),
-            amount=amount,
-            currency=currency,
-            fingerprint=fingerprint,
-            brand=brand,
-            reserved_at=at,
-        )
+        attempt = _row(case_id, account, customer, number, params, planned)
         async with self._database.write() as session:
+            names = (customer_name(account, customer), card_name(account, planned))
+            await self._database.alone(session, *names)
+            known = await _known(session, account, planned.invoice_id, number)
+            if known is not None:
+                return known
+            refusal = None if nothing_to_charge else await _refusal(session, attempt, planned)
+            if refusal is not None:
+                return AttemptClaim(state="refused", params={}, reserved_at=planned.at, refusal=refusal)
             if await insert_once(session, attempt):
-                return AttemptClaim(state="new", params=attempt.params, reserved_at=at)
-            row = (await session.scalars(select(AttemptRow).where(_key(account, invoice_id, number)))).one()
-            return AttemptClaim(
-                state="reserved" if row.completed_at is None else "done",
-                params=row.params,
-                reserved_at=row.reserved_at,
-                result=row.result,
-            )
+                return AttemptClaim(state="new", params=attempt.params, reserved_at=planned.at)
+            winner = await _known(session, account, planned.invoice_id, number)
+            assert winner is not None  # who came first has committed
+            return winner
 
     async def complete(
         self,
@@ -78,11 +75,16 @@ class Attempts:
         decline_class: str | None,
         charge_id: str | None,
         at: datetime,
+        charged_at: datetime | None = None,
+        amount: int | None = None,
+        reached_network: bool = True,
+        lock: Lock | None = None,
     ) -> bool:
         """Record how the attempt ended; False if it had ended before, which is then left as it is.
 
-        Only a provisional outcome (`unknown`, `processing`) is replaced. Raises NotInLedger for an attempt
-        that was never reserved.
+        Only a provisional outcome (`unknown`, `processing`) is replaced. An attempt that did not reach the
+        network gives its slot back. `amount`, in minor units, if another one than planned was charged.
+        Raises NotInLedger for an attempt that was never reserved.
         """
         open_end = or_(col(AttemptRow.completed_at).is_(None), col(AttemptRow.outcome).in_(PROVISIONAL))
         statement = (
@@ -92,8 +94,12 @@ class Attempts:
                 result=dict(result),
                 outcome=outcome,
                 decline_class=decline_class,
-                charge_id=charge_id,
+                charge_id=func.coalesce(charge_id, col(AttemptRow.charge_id)),
                 completed_at=at,
+                charged_at=charged_at,
+                amount=func.coalesce(amount, col(AttemptRow.amount)),
+                reached_network=reached_network,
+                lock=lock,
             )
             .execution_options(synchronize_session=False)
         )
@@ -105,6 +111,12 @@ class Attempts:
                 f"attempt {number} of invoice {invoice_id} was never reserved: reserve it before you charge"
             )
         return False
+
+    async def slot(self, account: str, planned: Planned) -> Slot:
+        """What the limits say of a charge, without reserving anything."""
+        limits = limits_at(planned.at.date())
+        async with self._database.read() as session:
+            return check(planned, await past_attempts(session, account, planned, limits), limits)
 
     async def get(self, account: str, invoice_id: str, number: int) -> AttemptRecord | None:
         """One attempt."""
@@ -125,6 +137,47 @@ class Attempts:
         query = select(AttemptRow).where(where).order_by(col(AttemptRow.number))
         async with self._database.read() as session:
             return tuple(from_row(AttemptRecord, row) for row in await session.scalars(query))
+
+
+async def _refusal(session: AsyncSession, attempt: AttemptRow, planned: Planned) -> Slot | None:
+    """The turn goes before the limits: what is charged now may change what they say."""
+    turn = await not_my_turn(
+        session, attempt.account, attempt.customer or "", attempt.case_id, attempt.reserved_at
+    )
+    if turn is not None:
+        return turn
+    limits = limits_at(planned.at.date())
+    slot = check(planned, await past_attempts(session, attempt.account, planned, limits), limits)
+    return None if slot.granted else slot
+
+
+async def _known(session: AsyncSession, account: str, invoice_id: str, number: int) -> AttemptClaim | None:
+    row = (await session.scalars(select(AttemptRow).where(_key(account, invoice_id, number)))).first()
+    if row is None:
+        return None
+    return AttemptClaim(
+        state="reserved" if row.completed_at is None else "done",
+        params=row.params,
+        reserved_at=row.reserved_at,
+        result=row.result,
+    )
+
+
+def _row(
+    case_id: str, account: str, customer: str, number: int, params: Mapping[str, Any], planned: Planned
+) -> AttemptRow:
+    same = ("invoice_id", "amount", "currency", "scheme", "fingerprint", "expiry", "brand", "funding")
+    return AttemptRow(
+        account=account,
+        number=number,
+        case_id=case_id,
+        customer=customer,
+        params=dict(params),
+        country=planned.country,
+        customer_present=planned.customer_present,
+        reserved_at=planned.at,
+        **{name: getattr(planned, name) for name in same},
+    )
 
 
 def _key(account: str, invoice_id: str, number: int) -> ColumnElement[bool]:

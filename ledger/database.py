@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +22,8 @@ from ledger.urls import parse_url
 #: How long a writer waits for another one, in seconds, before the database reports that it is locked.
 BUSY_SECONDS = 15.0
 _WRITES = "ledger_writes"
+# A hash that two names share makes them wait for each other, and does no harm.
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 class Database:
@@ -56,6 +58,16 @@ class Database:
             session = await stack.enter_async_context(AsyncSession(self._writer, expire_on_commit=False))
             await stack.enter_async_context(session.begin())
             yield session
+
+    async def alone(self, session: AsyncSession, *names: str) -> None:
+        """Until this transaction ends, no other one that asks for one of these names goes on.
+
+        Everybody must ask in the same order, or two may wait for each other. On SQLite a transaction that
+        writes is alone anyway. On PostgreSQL what is read from now on is what the one before has committed.
+        """
+        if not self.is_sqlite:
+            for name in names:
+                await session.execute(_ALONE, {"name": name})
 
     async def close(self) -> None:
         """Give all connections back."""

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from ledger.attempts import Attempts
 from ledger.cases import Cases
+from ledger.charges import Charges
 from ledger.consents import Consents
 from ledger.counts import count
 from ledger.database import Database
@@ -28,6 +29,7 @@ class Ledger:
         self._database = database
         self.cases = Cases(database)
         self.attempts = Attempts(database)
+        self.charges = Charges(database)
         self.dispatches = Dispatches(database)
         self.consents = Consents(database)
         self.suspensions = Suspensions(database)

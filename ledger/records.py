@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any, Literal, TypeVar
 
+from dunning.budget import Lock, Slot
 from dunning.case import CaseState, Extension
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 
 ClaimState = Literal["new", "reserved", "done"]
+AttemptState = Literal["new", "reserved", "done", "refused"]
 DispatchClaimState = Literal["new", "claimed", "done"]
 SuspensionState = Literal["reserved", "active", "lifting", "lifted"]
 ConsentState = Literal["granted", "revoked"]
@@ -50,6 +52,7 @@ class CaseRecord:
     closed_reason: str
     next_at: datetime | None
     next_what: str
+    next_action: str | None
     decline_code: str | None
     decline_class: str | None
     needs_human: bool
@@ -111,6 +114,7 @@ class CaseSummary:
     closed_reason: str = ""
     next_at: datetime | None = None
     next_what: str = ""
+    next_action: str | None = None  # the effect that is carried out now
     decline_code: str | None = None
     decline_class: str | None = None
     needs_human: bool = False
@@ -132,6 +136,7 @@ class CaseSummary:
         waiting_on: WaitingOn | None = None,
         next_at: datetime | None = None,
         next_what: str = "",
+        next_action: str | None = None,
     ) -> CaseSummary:
         """What the ledger keeps of a state; the decision taken on it adds what the case waits for."""
         closed = state.closed_at is not None
@@ -146,6 +151,7 @@ class CaseSummary:
             closed_reason=state.closed_reason,
             next_at=next_at,
             next_what=next_what,
+            next_action=next_action,
             decline_code=state.verdict.code if state.verdict else None,
             decline_class=state.verdict.cls.value if state.verdict else None,
             needs_human=state.human is not None and not closed,
@@ -180,12 +186,16 @@ class EntryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptClaim:
-    """The answer to a reservation. `params` are those stored first: a repeat sends exactly them."""
+    """The answer to a reservation. `params` are those stored first: a repeat sends exactly them.
 
-    state: ClaimState
+    `refused`: nothing was reserved; `refusal` says by which rule and until when.
+    """
+
+    state: AttemptState
     params: dict[str, Any]
     reserved_at: datetime
     result: dict[str, Any] | None = None
+    refusal: Slot | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,17 +206,48 @@ class AttemptRecord:
     invoice_id: str
     number: int
     case_id: str
+    customer: str | None
     params: dict[str, Any]
     amount: int
     currency: str
+    scheme: str | None
     fingerprint: str | None
+    expiry: str | None
     brand: str | None
+    funding: str | None
+    country: str | None
+    customer_present: bool | None
     reserved_at: datetime
     result: dict[str, Any] | None
     outcome: str | None
     decline_class: str | None
     charge_id: str | None
+    charged_at: datetime | None
+    reached_network: bool | None
+    lock: Lock | None
     completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRecord:
+    """A charge that Stripe or the customer began, not the engine. `at` by Stripe's clock."""
+
+    account: str
+    charge_id: str
+    invoice_id: str
+    at: datetime
+    status: str  # Stripe's: succeeded, pending, failed
+    amount: int
+    currency: str
+    scheme: str
+    fingerprint: str | None
+    expiry: str | None
+    brand: str | None
+    funding: str | None
+    country: str | None
+    decline_class: str | None
+    reached_network: bool
+    lock: Lock | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

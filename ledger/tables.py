@@ -41,9 +41,12 @@ def table(row: type[Row]) -> Table:
     return metadata.tables[str(row.__tablename__)]
 
 
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 def _open_only(column: str) -> dict[str, Any]:
-    where = text(f"{column} IS NULL")
-    return {"unique": True, "sqlite_where": where, "postgresql_where": where}
+    return {"unique": True, **_where(f"{column} IS NULL")}
 
 
 class CaseRow(Row, table=True):
@@ -81,6 +84,7 @@ class CaseRow(Row, table=True):
     closed_reason: str = Field(default="", sa_type=Words)
     next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     next_what: str = Field(default="", sa_type=Words)
+    next_action: str | None = None  # the effect that is being carried out
     decline_code: str | None = None
     decline_class: str | None = None
     needs_human: bool = False
@@ -116,23 +120,61 @@ class AttemptRow(Row, table=True):
     __table_args__ = (
         Index("ix_attempts_fingerprint", "account", "fingerprint", "reserved_at"),
         Index("ix_attempts_case_id", "case_id"),
+        Index("ix_attempts_charge_id", "account", "charge_id"),
+        Index("ix_attempts_pending", "account", "customer", **_where("completed_at IS NULL")),
     )
 
     account: str = Field(primary_key=True)
     invoice_id: str = Field(primary_key=True)
     number: int = Field(primary_key=True)
     case_id: str = Field(foreign_key="cases.id")
+    customer: str | None = None
     params: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
     amount: int = Field(sa_type=BigInteger)
     currency: str
+    scheme: str | None = None  # Stripe's type of the payment method
     fingerprint: str | None = None
+    expiry: str | None = None  # "2029-04"
     brand: str | None = None
+    funding: str | None = None
+    country: str | None = None
+    customer_present: bool | None = None
     reserved_at: datetime = Field(sa_type=UtcDateTime)
     result: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     outcome: str | None = None
     decline_class: str | None = None
     charge_id: str | None = None
+    charged_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # by Stripe's clock
+    reached_network: bool | None = None  # None: not known yet, counts as reached
+    lock: str | None = None  # dunning.budget.Lock
     completed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ChargeRow(Row, table=True):
+    """A charge that somebody else asked for: Stripe itself, or the customer on the hosted invoice page."""
+
+    __tablename__ = "charges"
+    __table_args__ = (
+        Index("ix_charges_fingerprint", "account", "fingerprint", "at"),
+        Index("ix_charges_invoice", "account", "invoice_id"),
+    )
+
+    account: str = Field(primary_key=True)
+    charge_id: str = Field(primary_key=True)
+    invoice_id: str
+    at: datetime = Field(sa_type=UtcDateTime)
+    status: str  # Stripe's: succeeded, pending, failed
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    scheme: str
+    fingerprint: str | None = None
+    expiry: str | None = None
+    brand: str | None = None
+    funding: str | None = None
+    country: str | None = None
+    decline_class: str | None = None
+    reached_network: bool
+    lock: str | None = None
 
 
 class DispatchRow(Row, table=True):

@@ -192,7 +192,7 @@ def serve(
 @run_app.command()
 def worker() -> None:
     """Run a worker: it carries the cases, charges and writes."""
-    importlib.import_module("worker").main()
+    raise typer.Exit(importlib.import_module("worker").main())
 
 
 @run_app.command()
@@ -222,7 +222,7 @@ def dev(as_json: Json = False) -> None:
 
 @run_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(context: typer.Context) -> None:
-    """Watch eight customers with different fates, weeks in half a minute."""
+    """Watch ten customers with different fates, weeks in half a minute."""
     status = importlib.import_module("starter.demo").main(list(context.args))
     raise typer.Exit(status or 0)
 

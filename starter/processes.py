@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from starter import guardian
 from starter.cli_output import warn
@@ -29,6 +29,8 @@ HOST = "127.0.0.1"
 GRACE = 8.0
 LAST_LINES = 12
 _POLL = 0.03
+
+Result = TypeVar("Result")
 
 
 class StackError(DunningError):
@@ -69,7 +71,7 @@ class Processes:
     ) -> Child:
         """Start a process. What it prints goes to `<logs>/<name>.log`. Raises StackError."""
         log = self._logs / f"{name}.log"
-        with log.open("wb") as sink:
+        with log.open("ab") as sink:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *argv, env=dict(env), cwd=cwd, stdin=asyncio.subprocess.DEVNULL,
@@ -104,6 +106,19 @@ class Processes:
                 task.cancel()
         child = ends[done.pop()]
         return child.failure(f"ended by itself with status {child.process.returncode}")
+
+    async def unless_one_ends(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do the work, which needs all children. Raises StackError as soon as one ends by itself."""
+        task, end = asyncio.create_task(work), asyncio.create_task(self.first_end())
+        try:
+            await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise end.result()
+            return task.result()
+        finally:
+            task.cancel()
+            end.cancel()
+            await asyncio.gather(task, end, return_exceptions=True)
 
     async def stop(self, child: Child) -> None:
         """End one child and its group: kindly, then by force."""
@@ -140,6 +155,8 @@ def _signal_group(group: int, number: int) -> None:
 async def processes(logs: Path) -> AsyncIterator[Processes]:
     """Processes that end with the block."""
     logs.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
+    for old in logs.glob("*.log"):  # noqa: ASYNC240
+        old.unlink()
     command = [sys.executable, "-I", "-S", guardian.__file__]
     guard = Popen(command, stdin=PIPE, text=True, start_new_session=True)  # noqa: ASYNC220 - returns at once
     running = Processes(logs, guard)
@@ -180,14 +197,14 @@ def _is_free(port: int) -> bool:
 # --- the end ----------------------------------------------------------------------------------------------
 
 
-def run_to_the_end(main: Coroutine[Any, Any, int]) -> NoReturn:
+def run_to_the_end(main: Coroutine[Any, Any, int], *, interrupted: int = 0) -> NoReturn:
     """Run `main`, cancel it on SIGINT or SIGTERM, and leave the process with its status.
 
-    A signal is a wished-for end: status 0. Errors of ours are told in one sentence: 2 for settings, else 1.
+    `interrupted` is the status after a signal. Our errors are told in one sentence: 2 for settings, else 1.
     """
     status = 0
     try:
-        status = asyncio.run(_cancellable(main))
+        status = asyncio.run(_cancellable(main, interrupted))
     except SettingsError as error:
         warn("\n".join(error.problems))
         status = 2
@@ -200,11 +217,11 @@ def run_to_the_end(main: Coroutine[Any, Any, int]) -> NoReturn:
     leave(status)
 
 
-async def _cancellable(main: Coroutine[Any, Any, int]) -> int:
+async def _cancellable(main: Coroutine[Any, Any, int], interrupted: int) -> int:
     task = asyncio.create_task(main)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         return await task
-    return 0
+    return interrupted

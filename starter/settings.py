@@ -163,7 +163,11 @@ _MESSAGES: list[Check] = [
     ("twilio_messaging_service_sid", _matches(r"MG[0-9a-fA-F]{32}"), "MG and 32 hex digits"),
 ]
 _PUBLIC: list[Check] = [
-    ("public_base_url", _is_url("https", "http"), "the address customers reach, such as https://billing.example.com"),
+    (
+        "public_base_url",
+        _is_url("https", "http"),
+        "the address customers reach, such as https://billing.example.com",
+    ),
     ("dunning_secret_key", _matches(r".{32,}"), "at least 32 random characters"),
 ]
 _NEEDS: dict[Purpose, list[Check]] = {

@@ -66,8 +66,15 @@ class Stack:
     settings: Settings  # those of the parent: Temporal and the ledger
     client: Client
     children: Processes
-    worker: Child
+    environment: Mapping[str, str]  # of the worker and the app
     folder: Path
+    worker: Child
+
+    async def another_worker(self) -> Child:
+        """Start one more worker; returns once it polls."""
+        worker = await start_worker(self.children, self.environment, self.folder)
+        await self.children.wait_ready(worker, lambda: _is_polled(self.client))
+        return worker
 
 
 @asynccontextmanager
@@ -114,6 +121,7 @@ async def _start(children: Processes, folder: Path, tell: Tell, more: Mapping[st
         children.wait_ready(serving, lambda: _answers(f"{app}/readyz")),
         children.wait_ready(worker, lambda: _is_polled(client)),
     )
+    await _connect_messaging(env["STRIPE_API_BASE"], app)
     where = Addresses(
         temporal=f"{HOST}:{port}",
         ui=f"http://{HOST}:{ui_port}",
@@ -122,7 +130,7 @@ async def _start(children: Processes, folder: Path, tell: Tell, more: Mapping[st
         database=database,
         webhook_secret=env["STRIPE_WEBHOOK_SECRET"],
     )
-    return Stack(where, settings, client, children, worker, folder)
+    return Stack(where, settings, client, children, env, folder, worker)
 
 
 def _python(module: str, *arguments: str) -> list[str]:
@@ -160,7 +168,7 @@ def _local_environment(
     }
 
 
-async def start_worker(children: Processes, env: dict[str, str], folder: Path | None) -> Child:
+async def start_worker(children: Processes, env: Mapping[str, str], folder: Path | None) -> Child:
     """Start a worker process."""
     return await children.start("worker", _python("worker"), env, folder)
 
@@ -213,6 +221,14 @@ async def _connect_providers(sandbox: str, app: str) -> dict[str, str]:
             "STRIPE_WEBHOOK_SECRET": answer.json()["secret"],
             "SENDGRID_WEBHOOK_PUBLIC_KEY": await control.sendgrid_public_key(),
         }
+
+
+async def _connect_messaging(sandbox: str, app: str) -> None:
+    """Send the events of SendGrid and Twilio to the app as well, where it takes them."""
+    async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http, ControlClient(sandbox) as control:
+        taken = (await http.get(f"{app}/api/v1/openapi.json")).raise_for_status().json()["paths"]
+        targets = {"sendgrid_events": "/webhooks/sendgrid", "twilio_inbound": "/webhooks/twilio/inbound"}
+        await control.set_targets(**{name: app + path for name, path in targets.items() if path in taken})
 
 
 @contextmanager

@@ -12,23 +12,17 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.interface import RecordActivities
     from dunning.case import BillingEvent, CaseState, EffectFailed, Entry, Event, Opened
-    from dunning.decision import Decision, OpenOrder, Order, Question, Start, Step
+    from dunning.decision import Closed, Decision, OpenOrder, Order, Question, Start, Step
     from dunning.forecast import Expected, forecast
     from dunning.policy import Policy
     from dunning.start import parse_hint, parse_start
     from dunning.step import applied
-    from dunning.values import Outcome, RecoveredVia, Value
+    from dunning.values import Outcome
     from dunning.view import Status, details, status
-    from workflows import options, search_attributes
     from workflows.levers import Levers
-
-
-class Closed(Value):
-    """How a case ended: the result of the workflow."""
-
-    outcome: Outcome
-    reason: str
-    recovered_via: RecoveredVia | None = None
+    # Each by its full name: `from workflows import options` would be loaded anew for every case.
+    from workflows.options import DECIDE, OPEN, PATIENCE, effect_of
+    from workflows.search_attributes import updates
 
 
 @workflow.defn(name="InvoiceDunning")
@@ -83,7 +77,7 @@ class InvoiceDunning(Levers):
                 seq=len(self._entries),
                 facets=self._facets,
             ),
-            **options.DECIDE,
+            **DECIDE,
         )
         self._state = state = applied(state, step)
         self._decision = step.decision
@@ -92,7 +86,7 @@ class InvoiceDunning(Levers):
             self._answers[answer.ticket] = answer
         if step.facets is not None:
             self._facets = step.facets
-            workflow.upsert_search_attributes(search_attributes.updates(step.facets))
+            workflow.upsert_search_attributes(updates(step.facets))
         workflow.set_current_details(details(state, step.decision, policy, self._entries))
         return step.decision
 
@@ -112,7 +106,7 @@ class InvoiceDunning(Levers):
     async def _act(self, decision: Decision, state: CaseState, policy: Policy) -> Event:
         """One effect. What the world does not answer becomes an event too: no case ends because of it."""
         assert decision.action is not None
-        effect = options.effect_of(decision.action)
+        effect = effect_of(decision.action)
         order = Order(
             ref=state.ref,
             action=decision.action,
@@ -134,10 +128,10 @@ class InvoiceDunning(Levers):
         while True:
             try:
                 opened: Opened = await workflow.execute_activity_method(
-                    options.OPEN.activity,
+                    OPEN.activity,
                     order,
                     summary=f"open the case of {start.invoice_id}",
-                    **options.OPEN.options(),
+                    **OPEN.options(),
                 )
                 return opened
             except ActivityError as error:
@@ -145,12 +139,12 @@ class InvoiceDunning(Levers):
                     raise error.cause from error
                 workflow.set_current_details(f"## Not opened yet\n\n{_cause(error)}\n\nTrying again.")
                 await workflow.sleep(
-                    options.PATIENCE.between_openings, summary=f"open again: {_cause(error)}"[:200]
+                    PATIENCE.between_openings, summary=f"open again: {_cause(error)}"[:200]
                 )
 
     async def _not_a_case(self, reason: str) -> Closed:
         facets = {"DunningStage": "closed", "DunningOutcome": str(Outcome.NOT_APPLICABLE)}
-        workflow.upsert_search_attributes(search_attributes.updates(facets))
+        workflow.upsert_search_attributes(updates(facets))
         workflow.set_current_details(f"## Closed: not applicable\n\n{reason}")
         self._refuse_waiting(f"there is no case: {reason}")
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -1,4 +1,8 @@
-"""The words of each locale: `templates/<locale>/messages.yaml`, read and compiled once."""
+"""The words of each locale: `templates/<locale>/messages.yaml`, read and compiled once.
+
+A business changes them, or adds a locale, in a folder of its own with the same layout. What stands there is laid
+over the words that the engine ships, key by key; a list is replaced as a whole.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,33 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
+from babel.numbers import format_decimal
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from dunning.messages.locales import DEFAULT, END_ISOLATE, ISOLATE, known_locale, nearest
+from dunning.messages.sms import is_gsm7, normalise
 from dunning.money import parse_locale
 
 FOLDER = Path(__file__).parent / "templates"
-DEFAULT = "en"
+FILE = "messages.yaml"
 NEUTRAL = "neutral"
 
 # Marks that travel through the one rendering of a text and become <strong> in HTML and nothing elsewhere.
 # They are of Unicode's private use area, which names and amounts never hold.
 _OPEN, _CLOSE = "\ue000", "\ue001"
+_TAGS = ((_OPEN, "<strong>"), (_CLOSE, "</strong>"), (ISOLATE, "<bdi>"), (END_ISOLATE, "</bdi>"), ("\n", "<br>"))
 
 Strings = Annotated[tuple[str, ...], Field(min_length=1)]
+PluralTag = Literal["zero", "one", "two", "few", "many", "other"]
+
+#: What the layouts and the check need of every locale's `phrases`.
+_NEEDED_PHRASES = ("greeting", "sign_off", "stop")
 
 
 class TemplatesError(ValueError):
@@ -53,64 +65,173 @@ class Message(_Section):
     sms: Strings
 
 
+def _with_other(forms: dict[PluralTag, str]) -> dict[PluralTag, str]:
+    if "other" not in forms:
+        raise ValueError("add the form `other`, which every language has")
+    return forms
+
+
+#: A counted noun in the plural forms of its language (CLDR, "Language Plural Rules"); `n` is the number.
+Forms = Annotated[dict[PluralTag, str], AfterValidator(_with_other)]
+
+
+class Counts(_Section):
+    """The counted nouns of the messages."""
+
+    granted_days: Forms
+    open_invoices: Forms
+
+
 class Words(_Section):
     """A whole `messages.yaml`."""
 
     language: str
     direction: Literal["ltr", "rtl"]
     phrases: dict[str, str]
+    counts: Counts
     footer: Strings
     brands: dict[str, str]
     reasons: dict[str, Reason]
     messages: dict[str, Message]
+    opt_out: Strings  # words that, alone in a reply, mean stop; the first one is what the SMS asks for
     never: tuple[str, ...] = ()
+
+    @field_validator("phrases")
+    @classmethod
+    def _complete(cls, phrases: dict[str, str]) -> dict[str, str]:
+        if missing := [name for name in _NEEDED_PHRASES if not phrases.get(name)]:
+            raise ValueError(f"add {', '.join(missing)}, which every message needs")
+        return phrases
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The words of a locale with the environment that renders them."""
+    """The words of a locale with the environment that renders them. `origin` names the files in errors."""
 
     locale: str
     words: Words
+    origin: str
 
     def render(self, source: str, variables: dict[str, Any]) -> str:
         """One string of the catalogue, runs of spaces made one. Raises TemplatesError for its mistakes."""
         try:
             text = compiled(source).render(variables)
-        except TemplateError as error:
-            raise TemplatesError(
-                f"templates/{self.locale}/messages.yaml: {error} (in {source[:60]!r})"
-            ) from error
+        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise TemplatesError(f"{self.origin}: {error} (in {source[:60]!r})") from error
         return re.sub(r" *\n *", "\n", re.sub(r"[ \t]+", " ", text)).strip(" \n")
 
+    def message(self, template: str) -> Message:
+        """The message of this name. Raises TemplatesError when the locale has none."""
+        if template not in self.words.messages:
+            raise TemplatesError(f"{self.origin}: {template} is missing: add it to messages")
+        return self.words.messages[template]
 
-def available_locales() -> tuple[str, ...]:
-    """The locales that have a folder of templates."""
-    return tuple(sorted(path.parent.name for path in FOLDER.glob("*/messages.yaml")))
+    def reason(self, name: str) -> Reason:
+        """How this class of declines is told. Raises TemplatesError when the locale does not say."""
+        if name not in self.words.reasons:
+            raise TemplatesError(f"{self.origin}: {name} is missing: add it to reasons")
+        return self.words.reasons[name]
+
+    def counted(self, forms: dict[PluralTag, str], number: int) -> str:
+        """The number with its noun, in the plural form that the language has for it."""
+        locale = parse_locale(self.locale)
+        form = forms.get(cast(PluralTag, locale.plural_form(number)), forms["other"])
+        return self.render(form, {"n": format_decimal(number, locale=locale)})
+
+    @property
+    def speaks_gsm7(self) -> bool:
+        """Whether an SMS in this language can be of the alphabet in which 160 characters fit one segment."""
+        return is_gsm7(normalise(self.words.phrases["stop"]))
 
 
-def catalogue_for(locale: str) -> Catalogue:
-    """The catalogue nearest to a customer's locale: itself, its language, or English."""
-    wanted = parse_locale(locale)
-    for name in (str(wanted), wanted.language):
-        if name in available_locales():
-            return load(name)
-    return load(DEFAULT)
+def available_locales(folder: Path | None = None) -> tuple[str, ...]:
+    """The locales that have words: those that the engine ships, and those of the business's own folder."""
+    return tuple(sorted({path.parent.name for path in _files(FOLDER)} | {p.parent.name for p in _files(folder)}))
 
 
-@lru_cache(maxsize=32)
-def load(name: str) -> Catalogue:
-    """The catalogue of the locale `name`. Raises TemplatesError when its file cannot be used."""
-    path = FOLDER / name / "messages.yaml"
+def catalogue_for(locale: str, folder: Path | None = None, *, default: str = DEFAULT) -> Catalogue:
+    """The catalogue nearest to a customer's locale: itself, its language, the default's, or English."""
+    return load(nearest(locale, available_locales(folder), default), folder)
+
+
+def opt_out_words(folder: Path | None = None) -> frozenset[str]:
+    """The words of all languages that, alone in a reply, mean stop; case-folded."""
+    return frozenset(
+        word.casefold() for name in available_locales(folder) for word in load(name, folder).words.opt_out
+    )
+
+
+def load(name: str, folder: Path | None = None) -> Catalogue:
+    """The words of the locale `name`, those of `folder` laid over those that the engine ships.
+
+    Files are read once and again when they change. Raises TemplatesError when they cannot be used.
+    """
+    if known_locale(name) is None:
+        raise TemplatesError(f"{name!r} is not a locale: name the folder by its language and region, as in pt-BR")
+    paths = _layers(name, folder)
+    if not paths:
+        raise TemplatesError(f"templates/{name}/{FILE} cannot be read: there is no such file")
+    return _load(name, tuple((path, _stamp(path)) for path in paths))
+
+
+def _files(folder: Path | None) -> list[Path]:
+    return list(folder.glob(f"*/{FILE}")) if folder is not None else []
+
+
+def _layers(name: str, folder: Path | None) -> list[Path]:
+    """The files that make a locale, the most general first: shipped, the language's own, the region's own."""
+    shipped = {path.parent.name: path for path in _files(FOLDER)}
+    own = {path.parent.name: path for path in _files(folder)}
+    language = str(parse_locale(name).language)
+    sister = nearest(name, shipped)
+    base = shipped.get(sister) if parse_locale(sister).language == language else None
+    general = own.get(language) if language != name else None
+    return [path for path in (base, general, own.get(name)) if path is not None]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
     try:
-        return Catalogue(name, Words.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))))
+        stat = path.stat()
     except OSError as error:
-        raise TemplatesError(f"templates/{name}/messages.yaml cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise TemplatesError(f"templates/{name}/messages.yaml is not YAML: {error}") from error
+        raise TemplatesError(f"{_shown(path)} cannot be read: {error.strerror}") from error
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _shown(path: Path) -> str:
+    return "/".join(path.parts[-3:])
+
+
+@lru_cache(maxsize=64)
+def _load(name: str, layers: tuple[tuple[Path, tuple[int, int]], ...]) -> Catalogue:
+    merged: dict[str, Any] = {}
+    for path, _ in layers:
+        merged = _laid_over(merged, _read(path))
+    origin = " with ".join(_shown(path) for path, _ in layers)
+    try:
+        return Catalogue(name, Words.model_validate(merged), origin)
     except ValidationError as error:
         places = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise TemplatesError(f"templates/{name}/messages.yaml: {places}") from error
+        raise TemplatesError(f"{origin}: {places}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplatesError(f"{_shown(path)} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise TemplatesError(f"{_shown(path)} is not YAML: {error}") from error
+    if data is not None and not isinstance(data, dict):
+        raise TemplatesError(f"{_shown(path)} is a {type(data).__name__}: write keys such as messages:")
+    return data or {}
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _laid_over(merged[key], value) if both else value
+    return merged
 
 
 @lru_cache(maxsize=1024)
@@ -135,7 +256,7 @@ def _strong(value: str) -> str:
 
 def _marked(text: str) -> Markup:
     html = str(escape(text))
-    for mark, tag in ((_OPEN, "<strong>"), (_CLOSE, "</strong>"), ("\n", "<br>")):
+    for mark, tag in _TAGS:
         html = html.replace(mark, tag)
     return Markup(html)
 

@@ -14,7 +14,7 @@ from dunning.values import DeclineClass, Value
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]  # one line: it may enter a header
 Address = Annotated[str, Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"]+$")]
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ue000-\uf8ff]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]")  # marks of direction too
 
 
 def _one_line(text: Any) -> Any:
@@ -40,6 +40,7 @@ class Business(Value):
     reply_to: Address | None = None  # a mailbox that somebody reads; None: `sender_email`
     postal_address: str | None = None
     support_contact: Line | None = None  # an address, a telephone number or a page
+    default_locale: str = "en"  # whose words a customer gets when there are none in the customer's language
 
 
 class MessageContext(Value):
@@ -60,7 +61,9 @@ class MessageContext(Value):
     suspended_on: date | None = None
     paid: bool = True  # `restored`: False when a person gave access back before the money came
     subscription_ended: bool = False  # `survey`: True when the subscription was canceled
-    locale: str = "en"
+    granted_days: int | None = Field(default=None, ge=1)  # `extension_granted`: how many days were added
+    open_invoices: int = Field(default=1, ge=1)  # how many invoices the amount covers
+    locale: str = "en"  # as the customer's record holds it, well-formed or not
 
 
 class Rendered(Value):

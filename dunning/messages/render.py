@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from babel import Locale
-from babel.dates import format_date, format_skeleton
 
 from dunning.messages import NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
-from dunning.messages.catalogue import NEUTRAL, Catalogue, Message, catalogue_for, layout, unmarked
+from dunning.messages.catalogue import (
+    NEUTRAL,
+    Catalogue,
+    Message,
+    TemplatesError,
+    catalogue_for,
+    layout,
+    unmarked,
+)
 from dunning.messages.context import MessageContext, Rendered
+from dunning.messages.locales import full_day, isolated, short_day, without_isolates
 from dunning.messages.sms import is_gsm7, normalise, segments
 from dunning.money import format_money, parse_locale
 from dunning.values import Channel, DeclineClass
@@ -24,18 +33,21 @@ SUBJECT_LIMIT = 50
 _UNTOLD = frozenset({DeclineClass.REVIEW})
 
 # A greeting repeats what a customer typed as a name. Nothing that could be read as a link or an address.
-_NAME = re.compile(r"[^\W_][^/\\@:;<>\[\]{}()|=&%#*+\"_\x00-\x1f\x7f\ue000-\uf8ff]{0,59}")
+_NAME = re.compile(r"[^\W_][^/\\@:;<>\[\]{}()|=&%#*+\"_\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]{0,59}")
 
 
 class RenderError(ValueError):
     """A message that cannot be written; the text says which and what is missing."""
 
 
-def render(template: str, channel: Channel, context: MessageContext) -> Rendered:
-    """The words of the message `template` for one channel.
+def render(
+    template: str, channel: Channel, context: MessageContext, *, folder: Path | None = None
+) -> Rendered:
+    """The words of the message `template` for one channel; those in the business's own `folder` come first.
 
     E-mail has subject, text and HTML with the same facts; SMS has text, in GSM-7 where that is possible.
-    Raises RenderError for an unknown template, a channel without texts, a missing last day or link.
+    Raises RenderError for an unknown template, a channel without texts, a missing last day or link, and
+    TemplatesError for words that cannot be used.
     """
     if template not in TEMPLATES:
         raise RenderError(f"there is no message {template!r}: use one of {', '.join(sorted(TEMPLATES))}")
@@ -43,8 +55,8 @@ def render(template: str, channel: Channel, context: MessageContext) -> Rendered
         raise RenderError(f"message {template!r} names the last day of grace: give `last_day`")
     if context.pay_url is None and not (template in NEEDS_NO_LINK and context.paid):
         raise RenderError(f"message {template!r} leads to the customer's page: give `pay_url`")
-    catalogue = catalogue_for(context.locale)
-    message = catalogue.words.messages[template]
+    catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
+    message = catalogue.message(template)
     if channel is Channel.EMAIL:
         return _email(catalogue, message, variables(catalogue, context))
     if channel is Channel.SMS:
@@ -54,10 +66,16 @@ def render(template: str, channel: Channel, context: MessageContext) -> Rendered
     )
 
 
+def fits_subject(text: str) -> bool:
+    """Whether a subject is shown whole; marks of direction take no room."""
+    return 0 < len(without_isolates(text)) <= SUBJECT_LIMIT
+
+
 def _email(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
-    subject = _first(catalogue, message.subject, facts, lambda text: len(text) <= SUBJECT_LIMIT)
+    subject = _first(catalogue, message.subject, facts, fits_subject)
     page = {
         **facts,
+        "start": "right" if catalogue.words.direction == "rtl" else "left",
         "lang": catalogue.words.language,
         "dir": catalogue.words.direction,
         "subject": subject,
@@ -70,7 +88,7 @@ def _email(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Ren
 
 
 def _sms(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
-    texts = [normalise(unmarked(text)) for text in _texts(catalogue, message.sms, facts)]
+    texts = [normalise(unmarked(text)) for text in _some(catalogue, message.sms, facts)]
     fits = next((text for most in (1, 2) for text in texts if segments(text) <= most), texts[-1])
     return Rendered(text=fits, locale=catalogue.locale)
 
@@ -79,11 +97,18 @@ def _texts(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]
     return [text for text in (catalogue.render(source, facts) for source in sources) if text]
 
 
+def _some(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]) -> list[str]:
+    texts = _texts(catalogue, sources, facts)
+    if not texts:
+        raise TemplatesError(f"{catalogue.origin}: every variant of {sources[0][:60]!r} is empty: add one that is not")
+    return texts
+
+
 def _first(
     catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any], fits: Callable[[str], bool]
 ) -> str:
     """The first text that fits, else the last one, on one line: a subject is a header."""
-    texts = [" ".join(unmarked(text).split()) for text in _texts(catalogue, sources, facts)]
+    texts = [" ".join(unmarked(text).split()) for text in _some(catalogue, sources, facts)]
     return next(filter(fits, texts), texts[-1])
 
 
@@ -92,31 +117,44 @@ def variables(catalogue: Catalogue, context: MessageContext, *, for_sms: bool = 
     facts = _facts(catalogue, context, for_sms=for_sms)
     for name, source in catalogue.words.phrases.items():
         facts[name] = catalogue.render(source, facts)
-    for name, source in catalogue.words.reasons[_reason(context)].model_dump().items():
+    for name, source in catalogue.reason(_reason(context)).model_dump().items():
         facts[name] = catalogue.render(source, facts)
     return facts
 
 
 def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> dict[str, Any]:
     locale, business = _format_locale(catalogue, context.locale), context.business
-    return {
+    counts = catalogue.words.counts
+    values: dict[str, str | None] = {
         "business": business.name,
         "support": business.support_contact,
         "postal_address": ", ".join((business.postal_address or "").split("\n")) or None,
         "name": _greetable(context.customer_name),
         "product": context.product,
-        "amount": _amount(context, locale, for_sms=for_sms),
+        "amount": _amount(catalogue, context, locale, for_sms=for_sms),
         "invoice_number": context.invoice_number,
         "card_brand": catalogue.words.brands.get(context.card_brand or ""),
         "card_last4": context.card_last4,
+    }
+    return {name: _placed(catalogue, value, for_sms=for_sms) for name, value in values.items()} | {
         "next_attempt": _day(context.next_attempt_on, locale),
         "last_day": _day(context.last_day, locale),
-        "last_day_short": _short_day(context.last_day, locale),
+        "last_day_short": short_day(context.last_day, locale) if context.last_day else None,
         "suspended_on": _day(context.suspended_on, locale),
+        "granted_days": context.granted_days and catalogue.counted(counts.granted_days, context.granted_days),
+        "open_invoices": context.open_invoices > 1
+        and catalogue.counted(counts.open_invoices, context.open_invoices),
         "paid": context.paid,
         "subscription_ended": context.subscription_ended,
         "url": context.pay_url,
     }
+
+
+def _placed(catalogue: Catalogue, value: str | None, *, for_sms: bool) -> str | None:
+    """A value as it stands in a sentence. A web address stays bare: mailboxes would link the mark with it."""
+    if value is None or for_sms or value.startswith(("http://", "https://")):
+        return value
+    return isolated(value, catalogue.words.direction)
 
 
 def _reason(context: MessageContext) -> str:
@@ -128,23 +166,22 @@ def _reason(context: MessageContext) -> str:
 
 def _format_locale(catalogue: Catalogue, wanted: str) -> Locale:
     """The customer's region if the words are in their language (24 December in en-GB), else the words'."""
-    locale = parse_locale(wanted)
-    return locale if locale.language == catalogue.words.language else parse_locale(catalogue.locale)
+    locale, words = parse_locale(wanted), parse_locale(catalogue.locale)
+    return locale if locale.language == words.language else words
 
 
-def _amount(context: MessageContext, locale: Locale, *, for_sms: bool) -> str:
+def _amount(catalogue: Catalogue, context: MessageContext, locale: Locale, *, for_sms: bool) -> str:
     text = format_money(context.amount, str(locale))
-    if for_sms and not is_gsm7(normalise(text)):  # ₹ or zł would double the price of the message
-        return format_money(context.amount, str(locale), code=True)
-    return text
+    rtl = catalogue.words.direction == "rtl"
+    # ₹ or zł would double the price of a message that is in GSM-7 without them. Where text runs to the left and
+    # an SMS carries no isolates, the sign of US$ would be torn from its letters.
+    if for_sms and (rtl or (catalogue.speaks_gsm7 and not is_gsm7(normalise(text)))):
+        text = format_money(context.amount, str(locale), code=True)
+    return text.replace("\N{RIGHT-TO-LEFT MARK}", "") if rtl else text  # the isolate takes its place
 
 
 def _day(day: date | None, locale: Locale) -> str | None:
-    return format_date(day, "full", locale=locale) if day else None
-
-
-def _short_day(day: date | None, locale: Locale) -> str | None:
-    return format_skeleton("MMMd", day, locale=locale) if day else None
+    return full_day(day, locale) if day else None
 
 
 def _greetable(name: str | None) -> str | None:

@@ -41,7 +41,7 @@ def main(args: Sequence[str] = ()) -> NoReturn:
     parser = argparse.ArgumentParser(prog="dunning demo", description="Ten failed renewals and what follows.")
     parser.add_argument("--exit", action="store_true", help="end by itself; status 1 unless all is as cast")
     wish = parser.parse_args(args)
-    run_to_the_end(_demo(make_console(), leave=wish.exit))
+    run_to_the_end(_demo(make_console(), leave=wish.exit), interrupted=130 if wish.exit else 0)
 
 
 async def _demo(console: Console, *, leave: bool) -> int:
@@ -49,7 +49,7 @@ async def _demo(console: Console, *, leave: bool) -> int:
     console.print("Starting Temporal, the app, a worker, and the sandbox for Stripe, SendGrid and Twilio …")
     async with local_stack("demo", console.print) as stack:
         console.print(f"Ready after {time.monotonic() - began:.0f} s. Ten renewals are about to fail.\n")
-        good = await _play(stack, console)
+        good = await stack.children.unless_one_ends(_play(stack, console))
         console.print(f"[dim]Took {time.monotonic() - began:.0f} s.[/dim]")
         if leave:
             return 0 if good else 1

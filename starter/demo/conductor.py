@@ -19,6 +19,7 @@ from workflows.ids import invoice_dunning_id
 #: What falls due so closely together is done together.
 _TOGETHER = timedelta(minutes=10)
 _PATIENCE = 20
+_LONGEST_STEP = 60.0
 
 
 @dataclass
@@ -95,9 +96,19 @@ class Conductor:
             moment = min(moments)
             stuck = stuck + 1 if moment <= last else 0
             if stuck > _PATIENCE:
-                names = ", ".join(s.role.name for s in self.stories if s.next_at == moment)
-                raise StackError(f"the case of {names} does not move on from {moment:%d %b %H:%M} UTC")
-            last = await self._step(moment)
+                raise StackError(f"the world does not move on: {self._waiting(moment)}")
+            try:
+                async with asyncio.timeout(_LONGEST_STEP):
+                    last = await self._step(moment)
+            except TimeoutError as error:
+                waited = f"nothing moved for {_LONGEST_STEP:.0f} s"
+                raise StackError(f"{waited}: {self._waiting(moment)}") from error
+
+    def _waiting(self, moment: datetime) -> str:
+        """Who should have moved, for an error."""
+        late = [s for s in self.stories if s.next_at is not None and s.next_at <= moment]
+        who = ", ".join(f"{s.role.name} ({s.workflow_id}: {s.case.next_what})" for s in late if s.case)
+        return f"{who} should have gone on at {moment:%d %b %H:%M} UTC; the worker's log says why"
 
     async def _step(self, moment: datetime) -> datetime:
         """All that is due within some minutes of `moment`; returns the time of the world then."""

@@ -28,7 +28,7 @@ from starter.stack import SANDBOX_PORT, STRIPE_KEY, Addresses
 from tests.e2e.commands import VENV, descendants, line_of, run, started
 from tests.fixtures.temporal import eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,7 @@ def dev() -> Iterator[tuple[subprocess.Popen[str], Addresses, str]]:
         busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):  # taken by somebody else: as good
             busy.bind(("127.0.0.1", SANDBOX_PORT))
+            busy.listen()
         command = stack.enter_context(started([VENV / "bin" / "dunning", "dev", "--json"]))
         printed = line_of(command.stdout)
         assert printed, command.communicate()[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dunning.budget import Planned
 from dunning.case import Entry
 from dunning.values import Channel, Stage
 from ledger import Ledger
@@ -47,19 +48,41 @@ def said(*texts: str, at: datetime = NOW) -> list[Entry]:
     return [Entry(at=at, what="decided", text=text) for text in texts]
 
 
-async def reserve(ledger: Ledger, number: int = 1, invoice: str = "in_1", **given: Any) -> AttemptClaim:
-    """Reserve a charge of the first case of an invoice."""
+def planned(invoice: str = "in_1", at: datetime = NOW, **given: Any) -> Planned:
+    """A charge of 49.00 EUR to a Visa card."""
+    filled: dict[str, Any] = {
+        "fingerprint": "fp_1",
+        "expiry": "2029-04",
+        "brand": "visa",
+        "funding": "credit",
+        "country": "DE",
+        "amount": 4900,
+        "currency": "eur",
+    }
+    return Planned(invoice_id=invoice, at=at, **(filled | given))
+
+
+async def reserve(
+    ledger: Ledger,
+    number: int = 1,
+    invoice: str = "in_1",
+    *,
+    at: datetime = NOW,
+    charge: dict[str, Any] | None = None,
+    **given: Any,
+) -> AttemptClaim:
+    """Reserve a charge of the first case of an invoice; `charge` changes what is planned.
+
+    Unless it is told otherwise each number is another customer's with another card, so that no limit binds.
+    """
     filled: dict[str, Any] = {
         "case_id": f"acct/{invoice}/1",
         "account": "",
+        "customer": f"cus_{invoice}_{number}",
         "params": {"invoice": invoice, "off_session": True},
-        "amount": 4900,
-        "currency": "eur",
-        "fingerprint": "fp_1",
-        "brand": "visa",
-        "at": NOW,
+        "planned": planned(invoice, at, **({"fingerprint": f"fp_{invoice}_{number}"} | (charge or {}))),
     }
-    return await ledger.attempts.reserve(invoice_id=invoice, number=number, **(filled | given))
+    return await ledger.attempts.reserve(number=number, **(filled | given))
 
 
 async def complete(ledger: Ledger, number: int = 1, outcome: str = "declined", **given: Any) -> bool:

@@ -1,0 +1,43 @@
+"""Charges that Stripe or the customer began: they use up the same limits as the engine's own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from ledger.database import Database, put
+from ledger.records import ChargeRecord, from_row
+from ledger.tables import ChargeRow
+
+
+class Charges:
+    """The charges of others that a look at Stripe showed, one row per account and charge."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def saw(self, charge: ChargeRecord) -> bool:
+        """Remember a charge, once; False if all of it was known. A later word on it replaces the earlier."""
+        if await self.get(charge.account, charge.charge_id) == charge:
+            return False
+        async with self._database.write() as session:
+            await put(session, [ChargeRow(**asdict(charge))])
+        return True
+
+    async def get(self, account: str, charge_id: str) -> ChargeRecord | None:
+        """One charge."""
+        query = select(ChargeRow).where(
+            col(ChargeRow.account) == account, col(ChargeRow.charge_id) == charge_id
+        )
+        async with self._database.read() as session:
+            row = (await session.scalars(query)).first()
+            return None if row is None else from_row(ChargeRecord, row)
+
+    async def of_invoice(self, account: str, invoice_id: str) -> tuple[ChargeRecord, ...]:
+        """The charges of an invoice that the engine did not make, oldest first."""
+        mine = (col(ChargeRow.account) == account, col(ChargeRow.invoice_id) == invoice_id)
+        query = select(ChargeRow).where(*mine).order_by(col(ChargeRow.at), col(ChargeRow.charge_id))
+        async with self._database.read() as session:
+            return tuple(from_row(ChargeRecord, row) for row in await session.scalars(query))

@@ -1,0 +1,86 @@
+"""Whose turn it is: charges of one customer go one after the other, and the oldest invoice goes first.
+
+Two charges of one customer at once make Stripe refuse one of them as locked (docs.stripe.com/rate-limits,
+"Object lock timeouts"), and a card with little on it should pay what has been owed for longest.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from dunning.budget import Slot
+from dunning.values import WaitingOn
+from ledger.tables import AttemptRow, CaseRow
+
+#: The rule's name in a refusal.
+TURN = "customer_turn"
+#: After that long nobody waits any more for an attempt without an answer, or for a case that does not move.
+PATIENCE = timedelta(minutes=10)
+#: When to ask again.
+WAIT = timedelta(minutes=1)
+_ON_THE_WAY = ("charge", "move_default", "read_invoice")
+
+
+def customer_name(account: str, customer: str) -> str:
+    """Names what charges are serialised by."""
+    return f"customer/{account}/{customer}"
+
+
+async def not_my_turn(
+    session: AsyncSession, account: str, customer: str, case_id: str, at: datetime
+) -> Slot | None:
+    """Why a charge of the case must wait for another one of the same customer; None if it need not."""
+    if not customer:
+        return None
+    invoice = await _being_charged(session, account, customer, at)
+    if invoice is not None:
+        return _wait(at, f"a charge of this customer waits for its answer (invoice {invoice})")
+    invoice = await _goes_first(session, account, customer, case_id, at)
+    return _wait(at, f"the customer's older invoice {invoice} is charged first") if invoice else None
+
+
+def _wait(at: datetime, reason: str) -> Slot:
+    return Slot(granted=False, until=at + WAIT, reason=reason, rule=TURN)
+
+
+async def _being_charged(session: AsyncSession, account: str, customer: str, at: datetime) -> str | None:
+    pending = select(col(AttemptRow.invoice_id)).where(
+        col(AttemptRow.account) == account,
+        col(AttemptRow.customer) == customer,
+        col(AttemptRow.completed_at).is_(None),
+        col(AttemptRow.reserved_at) > at - PATIENCE,
+    )
+    return await session.scalar(pending.limit(1))
+
+
+async def _goes_first(
+    session: AsyncSession, account: str, customer: str, case_id: str, at: datetime
+) -> str | None:
+    """The invoice of an older open case whose charge is due, or that is just looking whether one is."""
+    mine, older = aliased(CaseRow), aliased(CaseRow)
+    before = or_(
+        col(older.opened_at) < col(mine.opened_at),
+        and_(col(older.opened_at) == col(mine.opened_at), col(older.id) < col(mine.id)),
+    )
+    query = (
+        select(col(older.invoice_id))
+        .join(mine, and_(col(mine.id) == case_id, before))
+        .where(
+            col(older.account) == account,
+            col(older.customer) == customer,
+            col(older.closed_at).is_(None),
+            col(older.next_at) <= at,
+            col(older.next_at) > at - PATIENCE,
+            or_(
+                col(older.next_action).in_(_ON_THE_WAY),
+                and_(col(older.next_action).is_(None), col(older.waiting_on) == WaitingOn.RETRY),
+            ),
+        )
+        .order_by(col(older.opened_at), col(older.id))
+    )
+    return await session.scalar(query.limit(1))
