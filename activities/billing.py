@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from activities.arranging import Arranging
 from activities.charging import Charging
 from activities.context import Deps, business_time, invalid_input, log
 from activities.interface import BillingActivities
@@ -32,6 +33,7 @@ class StripeBilling(BillingActivities):
         calls = StripeCalls(deps.stripe)
         self._reader = InvoiceReader(calls, deps.ledger)
         self._charging = Charging(calls, deps.ledger, self._reader)
+        self._arranging = Arranging(calls, deps.ledger, self._reader)
         self._suspending = Suspending(calls, deps.ledger, self._reader)
 
     @activity.defn(name="open_case")
@@ -135,6 +137,21 @@ class StripeBilling(BillingActivities):
     async def charge(self, order: Order) -> Charged:
         """Charge the invoice once. A decline is a result, not an error."""
         return await self._charging.charge(order)
+
+    @activity.defn(name="take_over")
+    async def take_over(self, order: Order) -> EffectDone:
+        """Turn Stripe's own retries of the invoice off."""
+        return await self._arranging.take_over(order)
+
+    @activity.defn(name="give_back")
+    async def give_back(self, order: Order) -> EffectDone:
+        """Let Stripe go on with the invoice as it did before."""
+        return await self._arranging.give_back(order)
+
+    @activity.defn(name="move_default")
+    async def move_default(self, order: Order) -> EffectDone:
+        """Put the customer's new method where the failed one is set."""
+        return await self._arranging.move_default(order)
 
     @activity.defn(name="suspend")
     async def suspend(self, order: Order) -> EffectDone:

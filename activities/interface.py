@@ -35,6 +35,21 @@ class BillingActivities:
         """Charge the invoice once. A decline is a result, not an error."""
         raise NotImplementedError
 
+    @activity.defn(name="take_over")
+    async def take_over(self, order: Order) -> EffectDone:
+        """Turn Stripe's own retries of the invoice off."""
+        raise NotImplementedError
+
+    @activity.defn(name="give_back")
+    async def give_back(self, order: Order) -> EffectDone:
+        """Let Stripe go on with the invoice as it did before."""
+        raise NotImplementedError
+
+    @activity.defn(name="move_default")
+    async def move_default(self, order: Order) -> EffectDone:
+        """Put the customer's new method where the failed one is set."""
+        raise NotImplementedError
+
     @activity.defn(name="suspend")
     async def suspend(self, order: Order) -> EffectDone:
         """Suspend the subscription."""

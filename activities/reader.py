@@ -8,7 +8,8 @@ from datetime import datetime
 from activities.context import business_time
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import StripeCharge, StripeInvoice
-from activities.stripe_reading import charge_worth_reading, gone, invoice_facts
+from activities.stripe_reading import charge_worth_reading, gone, invoice_facts, telling_intent
+from activities.witness import Witness, planned
 from dunning.case import CaseRef
 from dunning.facts import Invoice
 from dunning.values import Channel
@@ -25,32 +26,50 @@ class Reading:
     """An invoice as Stripe told it (None: it does not know it), and the facts that may leave the activity."""
 
     told: StripeInvoice | None
-    charge: StripeCharge | None
+    charge: StripeCharge | None  # the one that paid it, or the last one that failed to
     facts: Invoice
+    charges: tuple[StripeCharge, ...] = ()  # all that is known of the same payment, newest first
 
 
 class InvoiceReader:
-    """Reads invoices; knows from the ledger what the customer agreed to."""
+    """Reads invoices; knows from the ledger what the customer agreed to and which method is locked."""
 
     def __init__(self, stripe: StripeCalls, ledger: Ledger) -> None:
         self._stripe = stripe
         self._ledger = ledger
+        self._witness = Witness(ledger)
 
     async def read(self, ref: CaseRef, *, failure: bool = True) -> Reading:
-        """Read the invoice now. Without `failure` an open invoice's last charge is left unread."""
+        """Read the invoice now. Without `failure` an open invoice's charges are left unread.
+
+        Charges that the engine did not make are remembered: they use up the limits of their card, too.
+        """
         at = business_time()
         told = await self._stripe.invoice(ref)
         if told is None:
             return Reading(None, None, gone(ref.invoice_id, at))
-        wanted = charge_worth_reading(told) if failure or told.status == "paid" else None
-        charge = await self._stripe.charge(ref, wanted) if wanted else None
-        return Reading(told, charge, await self.facts(ref, told, charge, at))
+        if not failure and told.status != "paid":
+            return Reading(told, None, await self.facts(ref, told, None, at))
+        intent = telling_intent(told)
+        charges = await self._stripe.charges(ref, intent.id) if intent and intent.latest_charge else ()
+        await self._witness.saw(ref, charges, at)
+        wanted = charge_worth_reading(told)
+        charge = next((charge for charge in charges if charge.id == wanted), None)
+        return Reading(told, charge, await self.facts(ref, told, charge, at), charges)
 
     async def facts(
         self, ref: CaseRef, told: StripeInvoice, charge: StripeCharge | None, at: datetime
     ) -> Invoice:
         """The facts of an invoice that Stripe has told."""
-        return invoice_facts(told, charge, await self.channels(ref, told, at), at)
+        facts = invoice_facts(told, charge, await self.channels(ref, told, at), at)
+        return facts.model_copy(update={"method_lock": await self._lock(ref, facts)})
+
+    async def _lock(self, ref: CaseRef, facts: Invoice) -> str | None:
+        """Why the engine must never charge the present method for this invoice, if the ledger knows."""
+        if facts.status != "open" or facts.method is None:
+            return None
+        slot = await self._ledger.attempts.slot(ref.account, planned(facts.method, facts, facts.read_at))
+        return slot.reason if not slot.granted and slot.until is None else None
 
     async def channels(self, ref: CaseRef, told: StripeInvoice, at: datetime) -> tuple[Channel, ...]:
         """Where the customer can be written to: e-mail unless revoked, SMS only where it was granted."""

@@ -17,6 +17,7 @@ from activities.stripe_objects import (
     INVOICE_EXPANSION,
     PaymentError,
     StripeCharge,
+    StripeCharges,
     StripeInvoice,
     Subscription,
     parse,
@@ -78,6 +79,14 @@ class StripeCalls:
             found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
         return parse(StripeCharge, found)
 
+    async def charges(self, ref: CaseRef, intent: str) -> tuple[StripeCharge, ...]:
+        """The charges of a PaymentIntent, newest first: the last hundred, more than any rule lets happen."""
+        with guarded("charges.list"):
+            found = await self._client.charges.list_async(
+                {"payment_intent": intent, "limit": 100}, _options(ref)
+            )
+        return parse(StripeCharges, found).data
+
     async def pay(self, ref: CaseRef, number: int, params: dict[str, Any]) -> StripeInvoice:
         """Charge the invoice once, as attempt `number`.
 
@@ -99,6 +108,26 @@ class StripeCalls:
         with guarded("subscriptions.update"):
             changed = await self._client.subscriptions.update_async(subscription, params, options)
         return parse(Subscription, changed)
+
+    async def set_auto_advance(self, ref: CaseRef, value: bool, effect: str) -> None:
+        """Let Stripe act on the invoice by itself, or not."""
+        options = _options(ref, effect_key(ref, effect))
+        with guarded("invoices.update"):
+            await self._client.invoices.update_async(ref.invoice_id, {"auto_advance": value}, options)
+
+    async def set_default(self, ref: CaseRef, method: str, subscription: str | None) -> None:
+        """Make the method the default of the subscription, or of the invoice when that is None."""
+        options = _options(ref, effect_key(ref, "move-default"))
+        if subscription is not None:
+            with guarded("subscriptions.update"):
+                await self._client.subscriptions.update_async(
+                    subscription, {"default_payment_method": method}, options
+                )
+            return
+        with guarded("invoices.update"):
+            await self._client.invoices.update_async(
+                ref.invoice_id, {"default_payment_method": method}, options
+            )
 
     async def mark_uncollectible(self, ref: CaseRef) -> None:
         """Mark the invoice uncollectible."""

@@ -31,12 +31,40 @@ class Card(Wire):
     last4: str | None = None
 
 
-class PaymentMethod(Wire):
+class BankAccount(Wire):
+    """`PaymentMethod.us_bank_account` and its likes; a fingerprint tells one account from another."""
+
+    fingerprint: str | None = None
+
+
+class MethodKinds(Wire):
+    """The part of a payment method, or of a charge's details, that depends on its type."""
+
+    type: str = "card"
+    card: Card | None = None
+    us_bank_account: BankAccount | None = None
+    bacs_debit: BankAccount | None = None
+    sepa_debit: BankAccount | None = None
+    au_becs_debit: BankAccount | None = None
+    acss_debit: BankAccount | None = None
+
+    @property
+    def bank_fingerprint(self) -> str | None:
+        """The fingerprint of the bank account, where Stripe gives one."""
+        accounts = (
+            self.us_bank_account,
+            self.bacs_debit,
+            self.sepa_debit,
+            self.au_becs_debit,
+            self.acss_debit,
+        )
+        return next((account.fingerprint for account in accounts if account is not None), None)
+
+
+class PaymentMethod(MethodKinds):
     """A payment method; `card` only for cards."""
 
     id: str
-    type: str = "card"
-    card: Card | None = None
 
 
 class Outcome(Wire):
@@ -50,11 +78,8 @@ class Outcome(Wire):
     network_decline_code: str | None = None
 
 
-class MethodDetails(Wire):
+class MethodDetails(MethodKinds):
     """`Charge.payment_method_details`."""
-
-    type: str = "card"
-    card: Card | None = None
 
 
 class StripeCharge(Wire):
@@ -63,10 +88,18 @@ class StripeCharge(Wire):
     id: str
     created: int
     status: str
+    amount: int = 0
+    currency: str = "usd"
     failure_code: str | None = None
     outcome: Outcome | None = None
     payment_method: str | None = None
     payment_method_details: MethodDetails | None = None
+
+
+class StripeCharges(Wire):
+    """A list of charges, newest first."""
+
+    data: tuple[StripeCharge, ...] = ()
 
 
 class PaymentError(Wire):
@@ -183,6 +216,7 @@ class StripeInvoice(Wire):
     currency: str = "usd"
     amount_due: int = 0
     amount_remaining: int = 0
+    auto_advance: bool | None = None
     customer: Customer | str | None = None
     customer_email: str | None = None
     customer_phone: str | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Literal, cast
 
 from activities.stripe_objects import (
-    Card,
+    MethodKinds,
     PaymentError,
     PaymentIntent,
     PaymentMethod,
@@ -38,9 +38,21 @@ def charge_worth_reading(invoice: StripeInvoice) -> str | None:
     return intent.latest_charge if intent and intent.status != "processing" else None
 
 
+def telling_intent(invoice: StripeInvoice) -> PaymentIntent | None:
+    """The PaymentIntent that paid the invoice, else the one that still has to."""
+    if invoice.status != "paid":
+        return open_intent(invoice)
+    return next((intent for intent in invoice.intents if intent.status == "succeeded"), None)
+
+
 def open_intent(invoice: StripeInvoice) -> PaymentIntent | None:
     """The PaymentIntent that still has to bring money: the default one before any other."""
     return next((intent for intent in invoice.intents if intent.status not in _ENDED), None)
+
+
+def processing_intent(invoice: StripeInvoice) -> PaymentIntent | None:
+    """The PaymentIntent whose payment is on its way."""
+    return next((intent for intent in invoice.intents if intent.status == "processing"), None)
 
 
 def invoice_facts(
@@ -50,6 +62,7 @@ def invoice_facts(
     subscription = invoice.subscription
     paid = invoice.status == "paid"
     upcoming = invoice.next_payment_attempt
+    place, method = method_to_charge(invoice)
     return Invoice(
         id=invoice.id,
         read_at=at,
@@ -62,10 +75,13 @@ def invoice_facts(
         billing_reason=invoice.billing_reason,
         collection_method=invoice.collection_method,
         next_payment_attempt=moment(upcoming) if upcoming is not None else None,
-        processing=any(intent.status == "processing" for intent in invoice.intents),
+        processing=processing_intent(invoice) is not None,
         paid_out_of_band=paid and paid_elsewhere(invoice),
         paying_method=charged_method(charge) if paid and charge else None,
-        method=method_to_charge(invoice),
+        method=method,
+        method_set_on=place,
+        customer_method=customers_default(invoice) if place in ("invoice", "subscription") else None,
+        auto_advance=invoice.auto_advance,
         failure=None if paid else latest_failure(invoice, charge),
         channels=channels,
         zone=zone_of(invoice),
@@ -99,25 +115,41 @@ def zone_of(invoice: StripeInvoice) -> str | None:
 # --- methods ------------------------------------------------------------------------------------------
 
 
-def method_to_charge(invoice: StripeInvoice) -> Method | None:
-    """What Stripe would charge: the first of the invoice's, the subscription's and the customer's defaults.
+Place = Literal["invoice", "subscription", "customer"]
+
+
+def method_to_charge(invoice: StripeInvoice) -> tuple[Place | None, Method | None]:
+    """What Stripe would charge, and where it is set: the invoice's, subscription's or customer's default.
 
     At each place the payment method goes before the source (Stripe API reference:
     Invoice.default_payment_method, Subscription.default_payment_method, Customer.invoice_settings).
     """
-    subscription, customer = invoice.subscription, invoice.who
-    found: list[PaymentMethod | str | None] = [invoice.default_payment_method, invoice.default_source]
-    if subscription is not None:
-        found += [subscription.default_payment_method, subscription.default_source]
-    if customer is not None:
-        found += [customer.invoice_settings.default_payment_method, customer.default_source]
+    places: tuple[Place, ...] = ("invoice", "subscription", "customer")
+    found = ((place, default_at(invoice, place)) for place in places)
+    return next(((place, method) for place, method in found if method is not None), (None, None))
+
+
+def default_at(invoice: StripeInvoice, place: Place) -> Method | None:
+    """The default that is set at a place."""
+    found: tuple[PaymentMethod | str | None, ...] = ()
+    if place == "invoice":
+        found = (invoice.default_payment_method, invoice.default_source)
+    elif place == "subscription" and invoice.subscription is not None:
+        found = (invoice.subscription.default_payment_method, invoice.subscription.default_source)
+    elif place == "customer" and invoice.who is not None:
+        found = (invoice.who.invoice_settings.default_payment_method, invoice.who.default_source)
     return next((_method(candidate) for candidate in found if candidate), None)
+
+
+def customers_default(invoice: StripeInvoice) -> Method | None:
+    """The customer's own default: what a new method becomes in Stripe's customer portal."""
+    return default_at(invoice, "customer")
 
 
 def _method(found: PaymentMethod | str) -> Method:
     if isinstance(found, str):  # a source, or a method that Stripe did not expand
         return Method(id=found, type="card" if found.startswith("pm_") else "source")
-    return _with_card(found.id, found.type, found.card)
+    return _described(found.id, found)
 
 
 def charged_method(charge: StripeCharge) -> Method | None:
@@ -125,12 +157,12 @@ def charged_method(charge: StripeCharge) -> Method | None:
     details = charge.payment_method_details
     if charge.payment_method is None or details is None:
         return None
-    return _with_card(charge.payment_method, details.type, details.card)
+    return _described(charge.payment_method, details)
 
 
-def _with_card(identifier: str, kind: str, card: Card | None) -> Method:
-    known = card.model_dump(exclude={"last4"}) if card else {}
-    return Method(id=identifier, type=kind, **known)
+def _described(identifier: str, kind: MethodKinds) -> Method:
+    known = kind.card.model_dump(exclude={"last4"}) if kind.card else {"fingerprint": kind.bank_fingerprint}
+    return Method(id=identifier, type=kind.type, **known)
 
 
 # --- failures -----------------------------------------------------------------------------------------
@@ -189,7 +221,7 @@ def refusal(error: PaymentError, at: datetime, method: Method | None) -> Failure
         advice_code=error.advice_code,
         network_advice_code=error.network_advice_code,
         network_decline_code=error.network_decline_code,
-        method=_with_card(told.id, told.type, told.card) if told else method,
+        method=_described(told.id, told) if told else method,
     )
 
 

@@ -10,18 +10,17 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Literal
 
-from activities.context import business_time, log, too_late
+from activities.context import business_time, log
+from activities.effects import done, held_back
 from activities.reader import InvoiceReader
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import PauseCollection, StripeInvoice, Subscription
 from activities.stripe_reading import moment
-from dunning.case import CaseRef, EffectDone
+from dunning.case import CaseRef, EffectDone, EffectName
 from dunning.decision import Order, Suspend
 from dunning.facts import Invoice
 from ledger import Ledger
 from ledger.records import SuspensionRecord
-
-Effect = Literal["suspend", "restore", "mark_uncollectible", "cancel_subscription"]
 
 #: `pause_collection` of a suspended subscription: no debt grows, and undoing it bills nothing.
 PAUSED = "void"
@@ -46,19 +45,19 @@ class Suspending:
 
     async def suspend(self, order: Order) -> EffectDone:
         """Suspend the way the order says; Stripe's previous value is kept in the ledger first."""
-        held = await self._held_back(order, "suspend")
+        held = await held_back(self._ledger, order, "suspend")
         if held is not None:
             return held
         how = order.action.how if isinstance(order.action, Suspend) else "pause_collection"
         reading = await self._reader.read(order.ref, failure=False)
         facts, told = reading.facts, reading.told
         if told is None or facts.status != "open":
-            return _done("suspend", "not_needed", f"the invoice is {facts.status}", facts)
+            return done("suspend", "not_needed", f"the invoice is {facts.status}", facts)
         subscription = told.subscription
         if subscription is not None and subscription.status in ENDED:
-            return _done("suspend", "not_needed", f"the subscription is {subscription.status} already", facts)
+            return done("suspend", "not_needed", f"the subscription is {subscription.status} already", facts)
         if order.shadow:
-            return _done("suspend", "shadow")
+            return done("suspend", "shadow")
         return await self._pause(order.ref, facts, subscription, how)
 
     async def _pause(
@@ -88,17 +87,17 @@ class Suspending:
             others = [invoice for invoice in record.invoices if invoice != ref.invoice_id]
             detail = f"suspended already because of {', '.join(others)}"
         log(ref, "suspended", how=record.how, subscription=facts.subscription)
-        return _done("suspend", "done", detail)
+        return done("suspend", "done", detail)
 
     # --- restore ----------------------------------------------------------------------------------------
 
     async def restore(self, order: Order) -> EffectDone:
         """Put back what Stripe held before the suspension, unless another invoice still causes it."""
-        held = await self._held_back(order, "restore")
+        held = await held_back(self._ledger, order, "restore")
         if held is not None:
             return held
         if order.shadow:
-            return _done("restore", "shadow")
+            return done("restore", "shadow")
         ref, at = order.ref, business_time()
         reading = await self._reader.read(ref, failure=False)
         key = suspension_key(reading.facts)
@@ -107,13 +106,13 @@ class Suspending:
             account=ref.account, subscription=key, invoice_id=ref.invoice_id, at=at
         )
         if record is None:
-            return _done("restore", "not_needed", "the ledger knows no suspension because of this invoice")
+            return done("restore", "not_needed", "the ledger knows no suspension because of this invoice")
         if record.state != "lifting":
-            return _done("restore", "not_needed", f"still owed: {', '.join(record.invoices)}")
+            return done("restore", "not_needed", f"still owed: {', '.join(record.invoices)}")
         detail = await self._unpause(ref, record, reading.told)
         await suspensions.completed(account=ref.account, subscription=key, to="lifted", at=at)
         log(ref, "restored", how=record.how, detail=detail)
-        return _done("restore", "done", detail)
+        return done("restore", "done", detail)
 
     async def _unpause(self, ref: CaseRef, record: SuspensionRecord, told: StripeInvoice | None) -> str:
         subscription = told.subscription if told is not None else None
@@ -158,40 +157,26 @@ class Suspending:
         return await self._finally(order, "cancel_subscription", act)
 
     async def _finally(
-        self, order: Order, effect: Effect, act: Callable[[Invoice, StripeInvoice], Awaitable[str]]
+        self, order: Order, effect: EffectName, act: Callable[[Invoice, StripeInvoice], Awaitable[str]]
     ) -> EffectDone:
-        held = await self._held_back(order, effect)
+        held = await held_back(self._ledger, order, effect)
         if held is not None:
             return held
         reading = await self._reader.read(order.ref, failure=False)
         facts, told = reading.facts, reading.told
         if told is None or facts.status not in ("open", "uncollectible"):
-            return _done(effect, "not_needed", f"the invoice is {facts.status}", facts)
+            return done(effect, "not_needed", f"the invoice is {facts.status}", facts)
         if order.shadow:
-            return _done(effect, "shadow")
+            return done(effect, "shadow")
         key = f"{order.ref.case_id}/{effect}"
         claim = await self._ledger.effects.claim(key, {"effect": effect}, at=business_time())
         if claim.state == "done" and claim.result is not None:
             return EffectDone.model_validate(claim.result)
         detail = await act(facts, told)
-        done = _done(effect, "not_needed" if detail else "done", detail)
-        await self._ledger.effects.complete(key, done.model_dump(mode="json"), at=business_time())
-        log(order.ref, "final action", effect=effect, result=done.result, detail=detail)
-        return done
-
-    async def _held_back(self, order: Order, effect: Effect) -> EffectDone | None:
-        if await self._ledger.switches.halted() is not None:
-            return _done(effect, "held")
-        return _done(effect, "too_late") if too_late(order) else None
-
-
-def _done(
-    effect: Effect,
-    result: Literal["done", "not_needed", "shadow", "held", "too_late"],
-    detail: str = "",
-    invoice: Invoice | None = None,
-) -> EffectDone:
-    return EffectDone(effect=effect, at=business_time(), result=result, detail=detail, invoice=invoice)
+        end = done(effect, "not_needed" if detail else "done", detail)
+        await self._ledger.effects.complete(key, end.model_dump(mode="json"), at=business_time())
+        log(order.ref, "final action", effect=effect, result=end.result, detail=detail)
+        return end
 
 
 def _as_sent(value: PauseCollection | None) -> dict[str, Any] | None:

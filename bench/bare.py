@@ -16,8 +16,9 @@ _TRY = timedelta(seconds=30)
 
 
 @activity.defn
-async def nothing() -> None:
-    """An activity that answers at once."""
+async def nothing(about: str) -> str:
+    """An activity that is told what it is about, and answers at once."""
+    return about
 
 
 @workflow.defn
@@ -26,16 +27,18 @@ class Bare:
 
     @workflow.run
     async def run(self, steps: str) -> None:
-        """`steps`: a letter each. `l` local activity, `e` activity of the own queue, `a` of the other, `t` timer."""
+        """`steps`, a letter each: `l` local activity, `e` and `a` activity of the own or other queue, `t` timer."""
+        about = workflow.info().workflow_id
         for step in steps:
             match step:
                 case "l":
-                    await workflow.execute_local_activity(nothing, start_to_close_timeout=_TRY)
+                    await workflow.execute_local_activity(nothing, about, start_to_close_timeout=_TRY)
                 case "t":
                     await workflow.sleep(timedelta(days=1))
                 case _:
                     await workflow.execute_activity(
                         nothing,
+                        about,
                         task_queue=ACTIVITY_QUEUE if step == "a" else QUEUE,
                         start_to_close_timeout=_TRY,
                     )

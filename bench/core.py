@@ -28,7 +28,7 @@ class Speed:
 
 
 def measure(seconds: float) -> Speed:
-    """Over all questions of a whole case, from the first failure to written off; `seconds` for each figure."""
+    """Over all questions of a case, from the first failure to written off; `seconds` for each figure."""
     questions = list(life(PolicyBook(POLICIES).load("full_path"), _BEGUN))
     return Speed(
         decide=_per_second(questions, lambda asked: decide(asked.state, asked.policy, asked.now), seconds),

@@ -1,4 +1,4 @@
-"""A world that answers at once: no provider, no ledger, no I/O. Pure, for the core and for the workers here."""
+"""A world that answers at once: no provider, no ledger, no I/O. Pure, for the core and the workers here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from dunning.policy import Policy
 from dunning.step import answer, applied
 from dunning.values import Channel
 
-_CARD = Method(id="pm_bench", fingerprint="fp_bench", brand="visa", funding="credit", exp_month=4, exp_year=2031)
+_CARD = Method(
+    id="pm_bench", fingerprint="fp_bench", brand="visa", funding="credit", exp_month=4, exp_year=2031
+)
 _MOST_STEPS = 500
 
 
@@ -35,7 +37,9 @@ def _invoice(invoice_id: str, at: datetime, *, paid: bool = False) -> Invoice:
 
 
 def _declined(at: datetime) -> Failure:
-    return Failure(at=at, charge="ch_bench", code="card_declined", decline_code="insufficient_funds", method=_CARD)
+    return Failure(
+        at=at, charge="ch_bench", code="card_declined", decline_code="insufficient_funds", method=_CARD
+    )
 
 
 def opening(invoice_id: str, account: str, policy: Policy, at: datetime) -> Opened:

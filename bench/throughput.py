@@ -57,7 +57,9 @@ async def against_bare(rounds: int, cases: int) -> Throughput:
 
         await _rate(engine, "warm", cases)  # imports, caches and connections are paid before the clock runs
         await _rate(bare, "warm", cases)
-        rates = [(await _rate(engine, f"{n}", cases), await _rate(bare, f"{n}", cases)) for n in range(rounds)]
+        rates = [
+            (await _rate(engine, f"{n}", cases), await _rate(bare, f"{n}", cases)) for n in range(rounds)
+        ]
     return Throughput(
         ratio=median(ours / theirs for ours, theirs in rates),
         engine=median(ours for ours, _ in rates),
@@ -81,7 +83,7 @@ async def _rate(run: Callable[[str], Awaitable[None]], name: str, cases: int) ->
 
 
 async def everything_real(cases: int) -> float:
-    """Cases per second from the failed renewal to the last word: webhooks, worker process, sandbox and SQLite.
+    """Cases per second from failed renewal to last word: webhooks, worker process, sandbox and SQLite.
 
     The cases share one clock, which goes on as soon as all of them have done what was due.
     """

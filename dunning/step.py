@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -55,7 +55,7 @@ def applied(state: CaseState, step: Step) -> CaseState:
     return state.model_copy(update=changes) if changes else state
 
 
-@lru_cache(maxsize=None)  # one entry for each field
+@cache  # one entry for each field
 def _field(name: str) -> TypeAdapter[Any]:
     return TypeAdapter(CaseState.model_fields[name].annotation)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
@@ -26,7 +26,7 @@ class Value(BaseModel):
         return {name: value for name, value in full.items() if defaults[name] != mine[name]}
 
 
-@lru_cache(maxsize=None)  # one entry for each class of value
+@cache  # one entry for each class of value
 def _defaults(kind: type[Value]) -> dict[str, Any]:
     """The default of every field. A required field, and `kind`, which is always written, equal nothing."""
     return {

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.interface import RecordActivities
-    from dunning.case import BillingEvent, CaseState, EffectFailed, Entry, Event, Opened
+    from dunning.case import BillingEvent, CaseState, Charged, EffectFailed, Entry, Event, Opened
     from dunning.decision import Closed, Decision, OpenOrder, Order, Question, Start, Step
     from dunning.forecast import Expected, forecast
     from dunning.policy import Policy
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from dunning.values import Outcome
     from dunning.view import Status, details, status
     from workflows.levers import Levers
+
     # Each by its full name: `from workflows import options` would be loaded anew for every case.
     from workflows.options import DECIDE, OPEN, PATIENCE, effect_of
     from workflows.search_attributes import updates
@@ -118,9 +120,19 @@ class InvoiceDunning(Levers):
             event: Event = await workflow.execute_activity_method(
                 effect.activity, order, summary=decision.reason[:200], **effect.options()
             )
-            return event
         except ActivityError as error:
             return EffectFailed(effect=decision.action.key, at=workflow.now(), error=_cause(error))
+        if isinstance(event, Charged):
+            await self._tell(event)
+        return event
+
+    async def _tell(self, event: Charged) -> None:
+        """The customer's other cases look again: a card is dead, or it pays again."""
+        hint = {"type": f"sibling.{event.result}", "id": event.failure.charge if event.failure else None}
+        for workflow_id in event.siblings:
+            with suppress(FailureError):  # it was closed meanwhile
+                sibling = workflow.get_external_workflow_handle(workflow_id)
+                await sibling.signal("billing_event", hint)
 
     async def _open(self, start: Start) -> Opened:
         info = workflow.info()
@@ -138,9 +150,7 @@ class InvoiceDunning(Levers):
                 if isinstance(error.cause, ApplicationError) and error.cause.type == "InvalidInput":
                     raise error.cause from error
                 workflow.set_current_details(f"## Not opened yet\n\n{_cause(error)}\n\nTrying again.")
-                await workflow.sleep(
-                    PATIENCE.between_openings, summary=f"open again: {_cause(error)}"[:200]
-                )
+                await workflow.sleep(PATIENCE.between_openings, summary=f"open again: {_cause(error)}"[:200])
 
     async def _not_a_case(self, reason: str) -> Closed:
         facets = {"DunningStage": "closed", "DunningOutcome": str(Outcome.NOT_APPLICABLE)}

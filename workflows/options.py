@@ -59,6 +59,9 @@ OPEN = Effect(BillingActivities.open_case, STRIPE_TASK_QUEUE)
 _EFFECTS: dict[str, Effect] = {
     "read_invoice": Effect(BillingActivities.read_invoice, STRIPE_TASK_QUEUE),
     "charge": Effect(BillingActivities.charge, STRIPE_TASK_QUEUE),
+    "take_over": Effect(BillingActivities.take_over, STRIPE_TASK_QUEUE),
+    "give_back": Effect(BillingActivities.give_back, STRIPE_TASK_QUEUE),
+    "move_default": Effect(BillingActivities.move_default, STRIPE_TASK_QUEUE),
     "suspend": Effect(BillingActivities.suspend, STRIPE_TASK_QUEUE),
     "restore": Effect(BillingActivities.restore, STRIPE_TASK_QUEUE),
     "mark_uncollectible": Effect(BillingActivities.mark_uncollectible, STRIPE_TASK_QUEUE),

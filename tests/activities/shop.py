@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from temporalio.testing import ActivityEnvironment
 
@@ -88,9 +89,17 @@ class Shop:
         invoice = await self.control.renew(subscription.id)
         return Renewal(invoice["id"], subscription.id, who.id, method)
 
-    async def card(self, customer: str, *outcomes: str, options: Any = None, token: str = "tok_visa") -> str:
-        """A card with a sequence of outcomes, attached to the customer."""
-        given: Any = {"type": "card", "card": {"token": token}, "metadata": {"outcomes": ",".join(outcomes)}}
+    async def card(
+        self,
+        customer: str,
+        *outcomes: str,
+        options: Any = None,
+        token: str = "tok_visa",
+        fingerprint: str | None = None,
+    ) -> str:
+        """A card with a sequence of outcomes, attached to the customer: another card each time, unless told."""
+        told = {"outcomes": ",".join(outcomes), "fingerprint": fingerprint or f"fp_{uuid4().hex[:12]}"}
+        given: Any = {"type": "card", "card": {"token": token}, "metadata": told}
         method = await self.stripe.payment_methods.create_async(given, options)
         await self.stripe.payment_methods.attach_async(method.id, {"customer": customer}, options)
         return method.id

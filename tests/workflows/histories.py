@@ -73,7 +73,9 @@ def _meaning(node: Any) -> Any:
 
 def _is_docstring(node: ast.AST) -> bool:
     return (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
     )
 
 
@@ -89,7 +91,9 @@ class Recorder:
         """Write a history (Temporal's JSON) and its line."""
         path = self._folder / f"{name}.json"
         if path.exists():
-            raise FileExistsError(f"{path.relative_to(ROOT)} was recorded by this run: give each fate its own name")
+            raise FileExistsError(
+                f"{path.relative_to(ROOT)} was recorded by this run: give each fate its own name"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(json.loads(history), separators=(",", ":")) + "\n", encoding="utf-8")
         file = path.relative_to(FOLDER).as_posix()

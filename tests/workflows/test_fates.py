@@ -79,7 +79,9 @@ async def test_paying_on_the_hosted_page_in_grace_ends_everything_with_one_thank
     await record(case, "pays_in_grace")
 
 
-async def test_an_extension_by_support_moves_the_date_and_reminds_again(engine: Engine, record: Record) -> None:
+async def test_an_extension_by_support_moves_the_date_and_reminds_again(
+    engine: Engine, record: Record
+) -> None:
     case = await engine.case("expired_card")
     await case.until(19.2)
     answer = await engine.client.grant_extension(case.invoice, days=7, reason="pays on Friday", by="mara")
@@ -145,7 +147,9 @@ async def test_who_never_pays_goes_through_the_whole_policy(engine: Engine, reco
     await record(case, "written_off")
 
 
-async def test_an_invoice_that_is_voided_closes_its_case_without_a_word(engine: Engine, record: Record) -> None:
+async def test_an_invoice_that_is_voided_closes_its_case_without_a_word(
+    engine: Engine, record: Record
+) -> None:
     case = await engine.case("insufficient_funds")
     await case.until(4.5)
     await case.business_voids()
@@ -161,10 +165,14 @@ async def test_an_invoice_that_is_voided_closes_its_case_without_a_word(engine: 
 # --- who is not as usual ---------------------------------------------------------------------------------
 
 
-async def test_a_customer_nobody_can_reach_is_charged_and_never_suspended(engine: Engine, record: Record) -> None:
+async def test_a_customer_nobody_can_reach_is_charged_and_never_suspended(
+    engine: Engine, record: Record
+) -> None:
     case = await engine.case("insufficient_funds", email=None)
     closed = await case.to_the_end()
-    assert await case.calendar() == {day: ["charge insufficient_funds"] for day in (1, 3, 5, 7, 9, 11, 13, 20)}
+    assert await case.calendar() == {
+        day: ["charge insufficient_funds"] for day in (1, 3, 5, 7, 9, 11, 13, 20)
+    }
     assert closed.outcome is Outcome.STOPPED
     assert "no notice that names the last day could be delivered" in closed.reason
     assert await case.pause_at_stripe() is None
@@ -303,7 +311,9 @@ async def test_a_halt_holds_every_effect_and_lifting_it_goes_on_where_it_was(
 # --- more than one case ----------------------------------------------------------------------------------
 
 
-async def test_a_payment_after_the_write_off_opens_a_new_episode_that_ends_the_suspension(engine: Engine) -> None:
+async def test_a_payment_after_the_write_off_opens_a_new_episode_that_ends_the_suspension(
+    engine: Engine,
+) -> None:
     case = await engine.case("expired_card")
     closed = await case.to_the_end()
     assert closed.outcome is Outcome.WRITTEN_OFF

@@ -98,7 +98,9 @@ BAD = {
 }
 
 
-async def test_malformed_signals_are_refused_in_sight_of_the_operator_and_harm_nothing(engine: Engine) -> None:
+async def test_malformed_signals_are_refused_in_sight_of_the_operator_and_harm_nothing(
+    engine: Engine,
+) -> None:
     case = await engine.case("expired_card")
     before = await case.status()
     for number, (what, (name, inputs, reason)) in enumerate(BAD.items(), start=1):
@@ -108,7 +110,9 @@ async def test_malformed_signals_are_refused_in_sight_of_the_operator_and_harm_n
         assert reason in told[-1], what
         assert told[-1] in await case.details(), what
     assert await case.status() == before
-    await signal(case, "billing_event", "[1, null]", '"strange"')  # a hint of any shape is only a reason to look
+    await signal(
+        case, "billing_event", "[1, null]", '"strange"'
+    )  # a hint of any shape is only a reason to look
     await case.until(22)
     assert (await case.calendar())[21] == ["email suspended", "pause"]
 

@@ -12,10 +12,12 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from activities.interface import TASK_QUEUE, RecordActivities
 from starter.temporal import data_converter
 from tests.workflows.histories import FOLDER, HOW, MANIFEST, ROOT, Recorded, digest, fingerprint, manifest
 from tests.workflows.test_levers import texts
 from workflows.invoice_dunning import InvoiceDunning
+from workflows.options import Effect
 
 
 async def replayed(recorded: Recorded, *, sandboxed: bool = True) -> None:
@@ -59,7 +61,9 @@ RULES = (
 )
 
 
-async def test_histories_replay_although_every_rule_of_the_core_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_histories_replay_although_every_rule_of_the_core_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for rule in RULES:
         monkeypatch.setattr(rule, _raises)
     for recorded in manifest():
@@ -73,7 +77,9 @@ WORDS: dict[str, Callable[..., Any]] = {
 }
 
 
-async def test_histories_replay_although_operators_are_told_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_histories_replay_although_operators_are_told_other_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name, other in WORDS.items():
         monkeypatch.setattr(name, other)
     for recorded in manifest():
@@ -82,10 +88,8 @@ async def test_histories_replay_although_operators_are_told_other_words(monkeypa
 
 async def test_a_workflow_that_orders_other_effects_does_not_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard itself: a replay that could not fail would prove nothing."""
-    from activities.interface import TASK_QUEUE, RecordActivities
-    from workflows import options
-
-    monkeypatch.setattr(options, "OPEN", options.Effect(RecordActivities.decide, TASK_QUEUE))
+    other = Effect(RecordActivities.decide, TASK_QUEUE)
+    monkeypatch.setattr("workflows.invoice_dunning.OPEN", other)
     [some] = [recorded for recorded in manifest() if recorded.name.endswith("/second_retry")][-1:]
     with pytest.raises(Exception, match=r"TMPRL1100|[Nn]ondeterminism"):
         await replayed(some, sandboxed=False)
@@ -107,7 +111,9 @@ def test_the_manifest_only_grows() -> None:
     committed = _committed_manifest()
     if committed is None:
         pytest.skip("no commit to compare with: not a git checkout, or the manifest is new")
-    assert manifest()[: len(committed)] == committed, "lines of the manifest were removed or changed: put them back"
+    assert manifest()[: len(committed)] == committed, (
+        "lines of the manifest were removed or changed: put them back"
+    )
 
 
 def test_what_is_recorded_was_made_by_the_present_workflows() -> None:
@@ -137,7 +143,9 @@ def _identities(node: Any) -> list[str]:
 def _committed_manifest() -> list[Recorded] | None:
     name = MANIFEST.relative_to(ROOT).as_posix()
     try:
-        shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=False)
+        shown = subprocess.run(
+            ["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:  # no git here
         return None
     return manifest(shown.stdout) if shown.returncode == 0 else None

@@ -1,0 +1,163 @@
+"""A worker process is killed in the middle of its calls and started again: nothing is lost, nothing happens twice.
+
+Each case is brought to a moment of its own, where the provider holds its call back; then one SIGKILL hits all of
+them at once. What was held arrives after the death of whoever sent it, as it does on a real network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from temporalio.client import Client
+
+from dunning.values import Outcome, Stage
+from tests.fixtures.databases import Databases
+from tests.fixtures.engine import Case, Engine, running_engine, worker_environment
+from tests.fixtures.worldtime import DAY
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class WorkerProcess:
+    """`python -m worker`, which can be killed and started again."""
+
+    engine: Engine
+    log: Path
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it. What is asked of it meanwhile waits in Temporal's queues."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "worker", cwd=ROOT, env=worker_environment(self.engine),
+                stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+
+    async def kill(self) -> None:
+        """SIGKILL: no goodbye, no clean-up."""
+        assert self.process is not None
+        assert self.process.returncode is None, f"the worker ended by itself:\n{self.log.read_text('utf-8')}"
+        self.process.kill()
+        await self.process.wait()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def killable(
+    engine_client: Client, sqlite_databases: Databases, tmp_path: Path
+) -> AsyncIterator[WorkerProcess]:
+    """An engine whose workers are a process of their own, with activities that may take two seconds."""
+    patience = {"DUNNING_ACTIVITY_SECONDS": "2", "DUNNING_LOG_LEVEL": "WARNING"}
+    async with running_engine(engine_client, sqlite_databases, tmp_path, workers=False, **patience) as engine:
+        worker = WorkerProcess(engine, tmp_path / "worker.log")
+        await worker.start()
+        try:
+            yield worker
+        finally:
+            await worker.kill()
+
+
+@dataclass
+class Held:
+    """A case that stands still in the middle of a call."""
+
+    what: str
+    case: Case
+    fault: str
+
+
+async def hold(what: str, case: Case, kind: Any, **call: Any) -> Held:
+    """Let the next such call of the case hang: `pause` before it is carried out, `pause_after` before the answer."""
+    return Held(what, case, await case.engine.control.fault(kind, **call))
+
+
+async def hold_stripe(what: str, case: Case, kind: Any, method: str, path: str) -> Held:
+    """The same, for a call to Stripe."""
+    return await hold(what, case, kind, service="stripe", method=method, path=path)
+
+
+async def hold_mail(what: str, case: Case, kind: Any) -> Held:
+    """The same, for the case's next e-mail."""
+    return await hold(what, case, kind, service="sendgrid", body=case.email)
+
+
+async def kill_while_held(worker: WorkerProcess, held: list[Held], moving: list[Case], day: float) -> None:
+    """Let time pass for some cases, kill the worker once all calls hang, let those go on, start it again."""
+    engine, control = worker.engine, worker.engine.control
+    to = held[0].case.begun + day * DAY
+    passing = asyncio.create_task(engine.time.advance(to, [case.workflow_id for case in moving]))
+    for one in held:
+        assert await control.held(one.fault, timeout=30) == 1, one.what
+    await worker.kill()
+    for one in held:
+        await control.release(one.fault)
+    await worker.start()
+    await passing
+    await engine.settle()
+
+
+async def fates(case: Case) -> dict[str, str]:
+    """What became of each message, by step."""
+    record = await case.record()
+    assert record is not None
+    rows = await case.engine.ledger.dispatches.of_case(record.id)
+    return {row.step.split(":")[0]: str(row.fate) for row in rows}
+
+
+async def test_killed_around_the_charge_and_the_thank_you(killable: WorkerProcess) -> None:
+    engine = killable.engine
+    cases = [await engine.case("insufficient_funds", "succeeded") for _ in range(5)]
+    unread, unpaid, unanswered, mailing, mailed = cases
+    pay = "/v1/invoices/{}/pay$"
+    asked = await engine.failed_renewal("lost_card")
+    held = [
+        await hold_stripe("before the charge", unread, "pause", "GET", f"/v1/invoices/{unread.invoice}$"),
+        await hold_stripe("the charge on its way", unpaid, "pause", "POST", pay.format(unpaid.invoice)),
+        await hold_stripe(
+            "the charge made", unanswered, "pause_after", "POST", pay.format(unanswered.invoice)
+        ),
+        await hold_mail("the mail on its way", mailing, "pause"),
+        await hold_mail("the mail taken", mailed, "pause_after"),
+        await hold_mail("the first notice taken", asked, "pause_after"),
+    ]
+    await kill_while_held(killable, held, cases, day=1.5)
+    for case in cases:
+        closed = await case.to_the_end()
+        assert closed.outcome is Outcome.RECOVERED
+        assert await case.calendar() == {1: ["charge succeeded", "email recovered"]}
+    for case in (unread, unpaid, unanswered):
+        assert await fates(case) == {"recovered": "accepted"}
+    for case in (mailing, mailed):
+        assert await fates(case) == {"recovered": "unknown"}
+    await asked.until(5.5)
+    assert await asked.calendar() == {0: ["email payment_failed"], 5: ["email reminder"]}
+    assert await fates(asked) == {"first_notice": "unknown", "second_notice": "accepted"}
+
+
+async def test_killed_around_the_suspension(killable: WorkerProcess) -> None:
+    engine = killable.engine
+    cases = [await engine.case("expired_card") for _ in range(3)]
+    unpaused, paused, telling = cases
+    await unpaused.until(21)
+    subscription = "/v1/subscriptions/{}$"
+    held = [
+        await hold_stripe(
+            "on its way", unpaused, "pause", "POST", subscription.format(unpaused.subscription)
+        ),
+        await hold_stripe("paused", paused, "pause_after", "POST", subscription.format(paused.subscription)),
+        await hold_mail("telling so", telling, "pause_after"),
+    ]
+    await kill_while_held(killable, held, cases, day=22)
+    for case in cases:
+        assert (await case.status()).stage is Stage.SUSPENDED
+        assert (await case.calendar())[21] == ["email suspended", "pause"]
+    assert [(await fates(case))["suspended"] for case in cases] == ["accepted", "accepted", "unknown"]
+    await paused.customer_pays()
+    assert (await paused.result()).outcome is Outcome.RECOVERED
+    assert (await paused.calendar())[22] == ["email restored", "resume"]
