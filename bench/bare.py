@@ -27,7 +27,7 @@ class Bare:
 
     @workflow.run
     async def run(self, steps: str) -> None:
-        """`steps`, a letter each: `l` local activity, `e` and `a` activity of the own or other queue, `t` timer."""
+        """`steps`: `l` local activity, `e` and `a` activity of the own and another queue, `t` timer."""
         about = workflow.info().workflow_id
         for step in steps:
             match step:

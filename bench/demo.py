@@ -13,7 +13,7 @@ _PATIENCE = 300.0
 
 
 async def measure() -> float:
-    """Seconds of `make demo ARGS=--exit`. Raises StackError with its last lines when it does not end with 0."""
+    """Seconds of `make demo ARGS=--exit`. Raises StackError when it does not end with status 0."""
     begun = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         "make", "demo", "ARGS=--exit",

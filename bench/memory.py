@@ -15,7 +15,7 @@ _SOON = 50  # cases that the process is warmed up with: imports, connections, ca
 async def measure(cases: int) -> float:
     """Kilobytes of resident memory by which the worker process grows for each case opened, up to `cases`.
 
-    It is the real worker with its cache of workflows, against the sandbox. The cases wait for their first retry.
+    It is the real worker with its cache of workflows, against the sandbox. The cases wait for a retry.
     """
     async with world() as stage:
         process = stage.stack.worker.process.pid

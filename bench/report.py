@@ -42,16 +42,16 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """What `bench.json` holds: only what was measured; ratios first, absolute figures beside them."""
-        figures = {
-            "throughput_ratio": self.throughput and self.throughput.ratio,
-            "engine_cases_per_second": self.throughput and self.throughput.engine,
-            "bare_cases_per_second": self.throughput and self.throughput.bare,
+        figures: dict[str, float | None] = {
+            "throughput_ratio": self.throughput.ratio if self.throughput else None,
+            "engine_cases_per_second": self.throughput.engine if self.throughput else None,
+            "bare_cases_per_second": self.throughput.bare if self.throughput else None,
             "real_cases_per_second": self.real_cases_per_second,
-            "webhook_ratio": self.webhooks and self.webhooks.ratio,
-            "webhooks_per_second": self.webhooks and self.webhooks.app,
-            "bare_signals_per_second": self.webhooks and self.webhooks.bare,
-            "decide_per_second": self.speed and self.speed.decide,
-            "steps_per_second": self.speed and self.speed.step,
+            "webhook_ratio": self.webhooks.ratio if self.webhooks else None,
+            "webhooks_per_second": self.webhooks.app if self.webhooks else None,
+            "bare_signals_per_second": self.webhooks.bare if self.webhooks else None,
+            "decide_per_second": self.speed.decide if self.speed else None,
+            "steps_per_second": self.speed.step if self.speed else None,
             "worker_kb_per_case": self.worker_kb_per_case,
             "demo_seconds": self.demo_seconds,
         }

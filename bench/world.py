@@ -131,7 +131,7 @@ class World:
 @asynccontextmanager
 async def world(settings: Mapping[str, str] | None = None) -> AsyncIterator[World]:
     """A fresh stack with the bench's policies."""
-    wanted = {"DUNNING_POLICIES": str(POLICIES), "DUNNING_LOG_LEVEL": "WARNING"} | dict(settings or {})
+    wanted = {"DUNNING_POLICIES": str(POLICIES)} | dict(settings or {})
     async with (
         local_stack("bench", lambda _line: None, wanted) as stack,
         ControlClient(stack.addresses.sandbox) as control,

@@ -209,7 +209,8 @@ def _hint(state: CaseState, event: BillingEvent) -> CaseState:
     if event.type == "halt_lifted":
         return _with(state, halted_until=None)
     known = event.created is not None and event.created + CLOCK_SKEW < state.invoice.read_at
-    return state if known else _with(state, stale=True)
+    over = state.invoice.status in ("paid", "void", "gone")  # what is left to do depends on nothing new
+    return state if known or over else _with(state, stale=True)
 
 
 def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:

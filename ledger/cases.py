@@ -118,7 +118,10 @@ class Cases:
 
     async def by_invoice(self, account: str, invoice_id: str) -> CaseRecord | None:
         """The latest case of an invoice, open or closed."""
-        return await self._first(_latest_query(account, invoice_id))
+        async with self._database.read() as session:
+            found = await session.scalars(_LATEST, {"account": account, "invoice_id": invoice_id})
+            row = found.first()
+        return from_row(CaseRecord, row) if row is not None else None
 
     async def older_open(
         self, account: str, customer: str, subscription: str | None, before_case_id: str
@@ -213,6 +216,18 @@ class Cases:
 def _latest_query(account: str, invoice_id: str) -> Select[CaseRow]:
     of_invoice = and_(col(CaseRow.account) == account, col(CaseRow.invoice_id) == invoice_id)
     return select(CaseRow).where(of_invoice).order_by(col(CaseRow.episode).desc())
+
+
+#: What every webhook asks. Built once: building a statement costs more than executing it.
+_LATEST = (
+    select(CaseRow)
+    .where(
+        col(CaseRow.account) == bindparam("account"),
+        col(CaseRow.invoice_id) == bindparam("invoice_id"),
+    )
+    .order_by(col(CaseRow.episode).desc())
+    .limit(1)
+)
 
 
 async def _latest(session: AsyncSession, account: str, invoice_id: str, *, lock: bool) -> CaseRow | None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger import LedgerError
 from starter.cli_cases import cases_app
+from starter.cli_declines import declines_app
 from starter.cli_run import run_app
 from starter.ending import leave
 from starter.errors import DunningError, InvalidInput, SettingsError
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(cases_app)
 app.add_typer(run_app)
+app.add_typer(declines_app)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dunning.money import Money
+
 
 def say(text: str) -> None:
     """One line on standard output."""
@@ -52,8 +54,9 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def money(amount: int, currency: str) -> str:
-    """An amount for a narrow column, exact: minor units and currency."""
-    return f"{amount} {currency.upper()} (minor units)"
+    """An amount for a narrow column, exact: 19.99 USD."""
+    owed = Money(amount=amount, currency=currency)
+    return f"{owed.decimal:,} {owed.currency}"
 
 
 def moment(iso: str | None) -> str | None:

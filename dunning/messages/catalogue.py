@@ -32,6 +32,9 @@ NEUTRAL = "neutral"
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _TAGS = ((_OPEN, "<strong>"), (_CLOSE, "</strong>"), (ISOLATE, "<bdi>"), (END_ISOLATE, "</bdi>"), ("\n", "<br>"))
 
+# "24. Sept." at the end of a sentence: the full stop of the abbreviation is the sentence's, too.
+_TWO_STOPS = re.compile(r"(?<=\w)\.\.(?=\s|$)")
+
 Strings = Annotated[tuple[str, ...], Field(min_length=1)]
 PluralTag = Literal["zero", "one", "two", "few", "many", "other"]
 
@@ -118,7 +121,8 @@ class Catalogue:
             text = compiled(source).render(variables)
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise TemplatesError(f"{self.origin}: {error} (in {source[:60]!r})") from error
-        return re.sub(r" *\n *", "\n", re.sub(r"[ \t]+", " ", text)).strip(" \n")
+        text = _TWO_STOPS.sub(".", re.sub(r"[ \t]+", " ", text))
+        return re.sub(r" *\n *", "\n", text).strip(" \n")
 
     def message(self, template: str) -> Message:
         """The message of this name. Raises TemplatesError when the locale has none."""

@@ -78,7 +78,8 @@ async def _conductor(stack: Stack, screen: Screen) -> AsyncIterator[tuple[Conduc
     async with ControlClient(stack.addresses.sandbox) as control:
         doings = Doings(stack.addresses.sandbox, control, DunningClient.over(stack.client, stack.settings))
         try:
-            yield Conductor(WorldClock(stack.client, control), doings, ledger, screen.watch), control
+            clock = WorldClock(stack.client, control)
+            yield Conductor(clock, doings, ledger, screen.watch, stack.folder / "logs"), control
         finally:
             await doings.close()
             await ledger.close()

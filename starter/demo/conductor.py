@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from dunning.values import Channel
 from ledger import Ledger
@@ -77,8 +78,11 @@ Watch = Callable[[Story, datetime, str], None]
 class Conductor:
     """Runs the stories on one world clock. `watch` is told of every line that a timeline or a person adds."""
 
-    def __init__(self, clock: WorldClock, doings: Doings, ledger: Ledger, watch: Watch) -> None:
+    def __init__(
+        self, clock: WorldClock, doings: Doings, ledger: Ledger, watch: Watch, logs: Path
+    ) -> None:
         self._clock, self._doings, self._ledger, self._watch = clock, doings, ledger, watch
+        self._logs = logs
         self.stories: list[Story] = []
 
     async def begin(self, cast: Sequence[Role]) -> None:
@@ -108,7 +112,7 @@ class Conductor:
         """Who should have moved, for an error."""
         late = [s for s in self.stories if s.next_at is not None and s.next_at <= moment]
         who = ", ".join(f"{s.role.name} ({s.workflow_id}: {s.case.next_what})" for s in late if s.case)
-        return f"{who} should have gone on at {moment:%d %b %H:%M} UTC; the worker's log says why"
+        return f"{who} should have gone on at {moment:%d %b %H:%M} UTC; the logs in {self._logs} say why"
 
     async def _step(self, moment: datetime) -> datetime:
         """All that is due within some minutes of `moment`; returns the time of the world then."""

@@ -58,7 +58,11 @@ class Doings:
             }
         )
         card = await self._stripe.payment_methods.create_async(
-            {"type": "card", "card": {"token": "tok_visa"}, "metadata": {"outcomes": role.bank}}
+            {
+                "type": "card",
+                "card": {"token": "tok_visa"},
+                "metadata": {"outcomes": role.bank, "fingerprint": f"fp_{slug}"},
+            }
         )
         await self._stripe.payment_methods.attach_async(card.id, {"customer": customer.id})
         await self._stripe.customers.update_async(

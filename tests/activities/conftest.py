@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 import stripe
 
+from activities import charging
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
 from ledger import Ledger, upgrade
 from sandbox.app import serving_in_thread
@@ -27,8 +28,9 @@ def activities_world() -> Iterator[World]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _impatient_sdk() -> Iterator[None]:
-    """The Stripe SDK waits milliseconds between its own tries instead of half seconds."""
+    """The Stripe SDK and a charge that waits for its turn wait milliseconds instead of half seconds."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charging, "TURN_PAUSES", (0.05, 0.05, 0.1, 0.2))
         patch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.005)
         patch.setattr(stripe.HTTPClient, "MAX_DELAY", 0.01)
         yield

@@ -72,7 +72,7 @@ class Shop:
             **customer,
         }
         who = await self.stripe.customers.create_async(profile, options)  # type: ignore[arg-type]
-        method = await self.card(who.id, "succeeded", *outcomes, options=options)
+        method = await self.card(who.id, "succeeded", *outcomes, options=options, **(card or {}))
         product = await self.stripe.products.create_async({"name": "Pro"}, options)
         price = await self.stripe.prices.create_async(
             {

@@ -15,9 +15,15 @@ from tests.activities.shop import Renewal, Shop, before, charge, order
 PAY = r"/v1/invoices/[^/]+/pay$"
 
 
-async def opened(shop: Shop, *outcomes: str) -> tuple[Renewal, CaseState]:
-    renewal = await shop.renewal(*outcomes)
-    return renewal, await shop.open(renewal.invoice)
+DAY = 86_400.0
+
+
+async def opened(shop: Shop, *outcomes: str, **renewal: Any) -> tuple[Renewal, CaseState]:
+    """A case on the day after the first failure: a card is declined once a day at most."""
+    failed = await shop.renewal(*outcomes, **renewal)
+    case = await shop.open(failed.invoice)
+    await shop.control.advance(DAY)
+    return failed, case
 
 
 # --- results ------------------------------------------------------------------------------------------
@@ -118,7 +124,7 @@ async def test_a_policy_in_shadow_records_the_attempt_and_charges_nothing(shop: 
 async def test_an_attempt_that_is_done_is_told_again_and_not_made_again(shop: Shop) -> None:
     renewal, case = await opened(shop, "insufficient_funds", "do_not_honor", "succeeded")
     first = await shop.run(shop.billing.charge, charge(case.ref))
-    await shop.control.advance(60)
+    await shop.control.advance(DAY)
     assert await shop.run(shop.billing.charge, charge(case.ref)) == first
     assert len(await shop.charges(renewal.invoice)) == 1
     assert (await shop.run(shop.billing.charge, charge(case.ref, 2))).result == "succeeded"
@@ -249,9 +255,10 @@ async def test_after_a_day_stripe_is_asked_and_nothing_is_sent(
 async def test_a_charge_of_another_attempt_is_no_witness_for_a_lost_one(shop: Shop) -> None:
     renewal, case = await opened(shop, "insufficient_funds", "do_not_honor", "succeeded")
     assert (await shop.run(shop.billing.charge, charge(case.ref, 1))).result == "declined"
+    await shop.control.advance(DAY)
     await shop.control.fault("drop_before", service="stripe", path=PAY, times=3)
     with pytest.raises(ApplicationError):
-        await shop.run(shop.billing.charge, charge(case.ref, 2))  # within seconds of the first
+        await shop.run(shop.billing.charge, charge(case.ref, 2))
     await shop.control.advance(25 * 3600)
     assert (await shop.run(shop.billing.charge, charge(case.ref, 2), attempt=2)).result == "unknown"
     assert len(await shop.charges(renewal.invoice)) == 1

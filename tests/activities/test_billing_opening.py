@@ -101,6 +101,7 @@ async def test_a_refused_start_in_between_does_not_make_a_stopped_case_forgotten
 async def test_a_new_episode_goes_on_counting_attempts(shop: Shop) -> None:
     renewal = await shop.renewal("insufficient_funds")
     state = await shop.open(renewal.invoice)
+    await shop.control.advance(86400)
     await shop.run(shop.billing.charge, charge(state.ref, 1))
     await shop.close(state, Outcome.STOPPED)
     again = await shop.open(renewal.invoice, run_id="second run", reopen=True)
@@ -138,6 +139,7 @@ async def test_a_case_of_a_connected_account_is_its_own(shop: Shop) -> None:
     assert "Stripe knows no invoice" in await shop.refusal(renewal.invoice)
     state = await shop.open(renewal.invoice, account="acct_connected")
     assert state.ref.case_id == f"acct_connected/{renewal.invoice}/1"
+    await shop.control.advance(86400)
     await shop.run(shop.billing.charge, charge(state.ref))
     (row,) = await shop.charges(renewal.invoice)
     assert row["idempotency_key"] == f"dunning-acct_connected-{renewal.invoice}-1"

@@ -67,6 +67,7 @@ async def test_a_payment_that_waits_for_the_customer_s_bank_wants_authentication
 async def test_a_bank_that_wants_the_customer_after_a_decline_is_the_newer_failure(shop: Shop) -> None:
     renewal = await shop.renewal("insufficient_funds", "authentication_required")
     state = await shop.open(renewal.invoice)
+    await shop.control.advance(86400)
     await shop.run(shop.billing.charge, charge(state.ref))
     failure = (await shop.read(state.ref)).failure
     assert failure is not None

@@ -23,7 +23,8 @@ async def test_a_step_is_remembered_with_its_reason_and_repeating_it_changes_not
     row = await shop.ledger.cases.get(state.ref.case_id)
     assert row is not None
     assert (row.stage, row.next_what) == (Stage.RECOVERING, step.decision.reason)
-    assert row.next_at == step.decision.until
+    assert step.decision.action is not None
+    assert (row.next_at, row.next_action) == (now, step.decision.action.kind)
     assert row.last_day == state.plan.last_day
     entries = await shop.ledger.cases.entries(state.ref.case_id)
     assert len(entries) == len(step.entries) > 0

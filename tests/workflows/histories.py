@@ -24,7 +24,7 @@ _SILENT = frozenset({"ctx", "kind", "type_comment", "type_params"})
 
 @dataclass(frozen=True)
 class Recorded:
-    """A line of the manifest. `workflows` is the fingerprint of the sources that the history was made with."""
+    """A line of the manifest. `workflows` is the fingerprint of the sources that made the history."""
 
     file: str
     sha256: str

@@ -215,7 +215,7 @@ async def test_every_lever_works_through_the_client(engine: Engine) -> None:
     assert await case.calendar() == {
         2: ["charge insufficient_funds", "email extension_denied", "email extension_granted"]
     }
-    assert [step.what for step in await client.forecast(invoice)][0].startswith("charge/")
+    assert (await client.forecast(invoice))[0].what.startswith("charge/")
     with pytest.raises(LeverRefused, match="not on hold"):
         await client.release(invoice, by="mara")
     with pytest.raises(InvalidInput, match="days"):
@@ -237,7 +237,7 @@ async def test_canceling_the_workflow_in_temporal_stops_the_case(engine: Engine)
     assert described.status is WorkflowExecutionStatus.COMPLETED
 
 
-# --- what a history tells of a person ------------------------------------------------------------------------
+# --- what a history tells of a person ----------------------------------------------------------------------
 
 
 async def test_nothing_personal_stands_in_a_history(engine: Engine) -> None:
