@@ -57,7 +57,8 @@ def applied(state: CaseState, step: Step) -> CaseState:
 
 @cache  # one entry for each field
 def _field(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(CaseState.model_fields[name].annotation)
+    annotation: Any = CaseState.model_fields[name].annotation
+    return TypeAdapter(annotation)
 
 
 def _changes(before: CaseState, after: CaseState) -> dict[str, Any]:

@@ -119,8 +119,7 @@ class Cases:
     async def by_invoice(self, account: str, invoice_id: str) -> CaseRecord | None:
         """The latest case of an invoice, open or closed."""
         async with self._database.read() as session:
-            found = await session.scalars(_LATEST, {"account": account, "invoice_id": invoice_id})
-            row = found.first()
+            row = await _latest(session, account, invoice_id, lock=False)
         return from_row(CaseRecord, row) if row is not None else None
 
     async def older_open(
@@ -213,12 +212,7 @@ class Cases:
 # --- claiming -----------------------------------------------------------------------------------------
 
 
-def _latest_query(account: str, invoice_id: str) -> Select[CaseRow]:
-    of_invoice = and_(col(CaseRow.account) == account, col(CaseRow.invoice_id) == invoice_id)
-    return select(CaseRow).where(of_invoice).order_by(col(CaseRow.episode).desc())
-
-
-#: What every webhook asks. Built once: building a statement costs more than executing it.
+#: The latest case of an invoice: what every webhook asks. Building a statement costs more than executing it.
 _LATEST = (
     select(CaseRow)
     .where(
@@ -231,8 +225,9 @@ _LATEST = (
 
 
 async def _latest(session: AsyncSession, account: str, invoice_id: str, *, lock: bool) -> CaseRow | None:
-    query = _latest_query(account, invoice_id).limit(1).execution_options(populate_existing=True)
-    return (await session.scalars(query.with_for_update() if lock else query)).first()
+    query = _LATEST.with_for_update() if lock else _LATEST
+    fresh = query.execution_options(populate_existing=True)
+    return (await session.scalars(fresh, {"account": account, "invoice_id": invoice_id})).first()
 
 
 def _goes_on(row: CaseRow | None, run_id: str) -> bool:

@@ -22,6 +22,7 @@ _STAGES = {Stage.RECOVERING: "cyan", Stage.GRACE: "yellow", Stage.SUSPENDED: "re
 _OUTCOMES = {Outcome.RECOVERED: "bold green", Outcome.WRITTEN_OFF: "bold red", Outcome.VOIDED: "bold"}
 _MESSAGES = {Channel.EMAIL: "e-mail", Channel.SMS: "SMS", Channel.WHATSAPP: "WhatsApp"}
 _WIDE = 160
+_ROOMY = 120
 
 
 def make_console() -> Console:
@@ -52,7 +53,7 @@ class Screen:
         """Something happened in a story at `at`."""
         self._now = max(at, self._now or at)
         if not text.startswith("closed"):  # the stage says so
-            self._last[story.member.invoice] = text
+            self._last[story.member.invoice] = text.removesuffix(": accepted by the provider")
         if not self._console.is_terminal:
             line = f"day {story.day_of(at):5.1f}  {story.role.name:<20}  {text}"
             self._console.print(line, markup=False, soft_wrap=True)
@@ -62,7 +63,8 @@ class Screen:
         title = f"day {day:.0f}: {self._now:%a %d %b %Y}" if self._now else None
         table = Table(box=None, pad_edge=False, title=title, title_justify="left", expand=True)
         table.add_column("Customer", no_wrap=True)
-        table.add_column("Cast as", no_wrap=True, style="dim")
+        if self._console.width >= _ROOMY:
+            table.add_column("Cast as", no_wrap=True, style="dim")
         table.add_column("Stage", no_wrap=True, min_width=10)
         table.add_column("Day", justify="right", no_wrap=True)
         table.add_column("Last", no_wrap=True, overflow="ellipsis", ratio=3)
@@ -73,12 +75,13 @@ class Screen:
 
     def _row(self, story: Story) -> tuple[Text | str, ...]:
         case = story.case
+        names = (story.role.name, story.role.fate.words)[: 2 if self._console.width >= _ROOMY else 1]
         if case is None:
-            return (story.role.name, story.role.fate.words, "", "", "", "")
+            return names
         end = case.closed_at or story.parked_at or self._now or case.opened_at
         until = f"{case.next_at:%d %b}: {case.next_what}" if story.open and case.next_at else ""
         last, day = Text(self._last.get(story.member.invoice, "")), f"{story.day_of(end):.0f}"
-        return (story.role.name, story.role.fate.words, _stage(story), day, last, Text(until))
+        return (*names, _stage(story), day, last, Text(until))
 
 
 def _stage(story: Story) -> Text:

@@ -97,7 +97,7 @@ class Shop:
         token: str = "tok_visa",
         fingerprint: str | None = None,
     ) -> str:
-        """A card with a sequence of outcomes, attached to the customer: another card each time, unless told."""
+        """A card with a sequence of outcomes, attached to the customer. Unless told each is another card."""
         told = {"outcomes": ",".join(outcomes), "fingerprint": fingerprint or f"fp_{uuid4().hex[:12]}"}
         given: Any = {"type": "card", "card": {"token": token}, "metadata": told}
         method = await self.stripe.payment_methods.create_async(given, options)

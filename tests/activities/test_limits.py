@@ -1,9 +1,9 @@
-"""Within the limits: every charge of a card counts, a ban holds for all its invoices, one customer at a time."""
+"""Within the limits: every charge of a card counts, a ban holds for all invoices, one charge at a time."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from dunning.values import Stage, WaitingOn
 from ledger.records import CaseSummary
 from tests.activities.shop import Renewal, Shop, charge, order
 
+AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
 DAY = 86_400.0
 PAY = r"/v1/invoices/[^/]+/pay$"
 
@@ -128,7 +129,7 @@ async def test_in_shadow_the_limits_are_asked_and_nothing_is_used_up(shop: Shop)
 
 async def test_a_card_from_india_is_left_to_its_customer(shop: Shop) -> None:
     method = Method(id="pm_1", fingerprint="fp_1", brand="visa", country="IN")
-    facts = Invoice(id="in_1", read_at=await shop.control.now(), amount_remaining=1900, currency="inr")
+    facts = Invoice(id="in_1", read_at=AT, status="open", amount_remaining=1900, currency="inr")
     for blind in (True, False):  # off-session the bank refuses whoever asks for it
         slot = await shop.ledger.attempts.slot("", planned(method, facts, facts.read_at, blind=blind))
         assert (slot.granted, slot.until, slot.rule) == (False, None, "india")
@@ -213,17 +214,15 @@ MASTERCARD = VISA.model_copy(update={"brand": "mastercard"})
     ],
 )  # fmt: skip
 def test_what_an_answer_forbids(lock: str | None, method: Method, codes: dict[str, str]) -> None:
-    at = Invoice(id="in_1", read_at="2026-03-02T10:00:00Z").read_at  # type: ignore[arg-type]
-    failure = Failure(at=at, charge="ch_1", code="card_declined", method=method, **codes)  # type: ignore[arg-type]
+    failure = Failure(at=AT, charge="ch_1", code="card_declined", method=method, **codes)  # type: ignore[arg-type]
     assert lock_of(failure) == lock
 
 
 def test_what_never_left_stripe_did_not_reach_the_network() -> None:
-    at = Invoice(id="in_1", read_at="2026-03-02T10:00:00Z").read_at  # type: ignore[arg-type]
-    assert reached_network(Failure(at=at, charge="ch_1", network_status="declined_by_network"))
-    assert reached_network(Failure(at=at, charge="ch_1"))  # nothing says that it did not
-    assert not reached_network(Failure(at=at, charge="ch_1", network_status="not_sent_to_network"))
-    assert not reached_network(Failure(at=at, code="invoice_payment_intent_requires_action"))
+    assert reached_network(Failure(at=AT, charge="ch_1", network_status="declined_by_network"))
+    assert reached_network(Failure(at=AT, charge="ch_1"))  # nothing says that it did not
+    assert not reached_network(Failure(at=AT, charge="ch_1", network_status="not_sent_to_network"))
+    assert not reached_network(Failure(at=AT, code="invoice_payment_intent_requires_action"))
 
 
 # --- one customer at a time ---------------------------------------------------------------------------

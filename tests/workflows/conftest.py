@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.fixtures.engine import Case
+from tests.fixtures.case import Case
 from tests.workflows.histories import Recorder
 
 Record = Callable[[Case, str], Awaitable[None]]

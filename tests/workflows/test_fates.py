@@ -7,7 +7,8 @@ Days are whole days since the renewal failed, at ten in the morning of the custo
 from __future__ import annotations
 
 from dunning.values import Outcome, RecoveredVia, Stage
-from tests.fixtures.engine import Case, Engine
+from tests.fixtures.case import Case
+from tests.fixtures.engine import Engine
 from tests.workflows.conftest import Record
 
 PHONE = "+12025550143"

@@ -19,8 +19,9 @@ from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client
 
 from dunning.values import Outcome, Stage
+from tests.fixtures.case import Case
 from tests.fixtures.databases import Databases
-from tests.fixtures.engine import Case, Engine, running_engine, worker_environment
+from tests.fixtures.engine import Engine, running_engine, worker_environment
 from tests.fixtures.worldtime import DAY
 
 ROOT = Path(__file__).parents[2]

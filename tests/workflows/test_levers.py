@@ -20,7 +20,8 @@ from temporalio.exceptions import ApplicationError
 from dunning.values import Outcome, Stage
 from starter.binaries import temporal_binary
 from starter.client import CaseClosed, InvalidInput, LeverRefused
-from tests.fixtures.engine import Case, Engine
+from tests.fixtures.case import Case
+from tests.fixtures.engine import Engine
 from tests.fixtures.temporal import eventually
 
 GRANT = {"days": 7, "reason": "pays on Friday", "by": "mara"}
