@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import lru_cache
+from pathlib import Path
 
-from babel.dates import format_date, format_skeleton
+from babel import Locale
 
 from dunning.messages import NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
-from dunning.messages.catalogue import TemplatesError, Words, available_locales, load
+from dunning.messages.catalogue import Catalogue, TemplatesError, available_locales, load
 from dunning.messages.context import Business, MessageContext, Rendered
-from dunning.messages.render import SUBJECT_LIMIT, render, variables
-from dunning.messages.sms import segments
+from dunning.messages.locales import DEFAULT, full_day, nearest, short_day, without_isolates
+from dunning.messages.render import RenderError, fits_subject, render, variables
+from dunning.messages.sms import normalise, segments
+from dunning.messages.untranslated import untranslated
 from dunning.money import Money, parse_locale
 from dunning.values import Channel, DeclineClass
 
 #: More would cost too much and be cut apart by some handsets.
 SMS_LIMIT = 2
 
-_LAST_DAY, _OTHER_DAY = date(2031, 9, 24), date(2031, 10, 15)  # Wednesdays in September: the longest words
+_COUNTED = 200  # numbers up to here show every plural form that a count of days or invoices can take
+
 _WORST = Business(
     name="Northwind Software Group",
     sender_email="billing@northwind.example",
@@ -29,38 +34,47 @@ _PAGE = "https://billing.northwind.example/r/" + "w" * 22
 
 
 def check_templates(
-    locales: Iterable[str] | None = None, *, business: Business = _WORST, page: str = _PAGE
+    locales: Iterable[str] | None = None,
+    *,
+    folder: Path | None = None,
+    business: Business = _WORST,
+    page: str = _PAGE,
 ) -> list[str]:
     """What is wrong with the templates of these locales (None: all there are); nothing, if all is well.
 
-    Give the real `business` and a real link to prove that its own name and address fit into an SMS.
+    `folder` holds the business's own templates. Give the real `business` and a real link to prove that its own
+    name and address fit into an SMS.
     """
-    names = available_locales() if locales is None else tuple(locales)
+    names = available_locales(folder) if locales is None else tuple(locales)
     return [
-        f"{name}: {problem}" for name in names for problem in dict.fromkeys(_locale(name, business, page))
+        f"{name}: {problem}" for name in names for problem in dict.fromkeys(_locale(name, folder, business, page))
     ]
 
 
-def _locale(name: str, business: Business, page: str) -> Iterator[str]:
+def _locale(name: str, folder: Path | None, business: Business, page: str) -> Iterator[str]:
     try:
-        words = load(name).words
+        catalogue, english = load(name, folder), load(DEFAULT)
     except TemplatesError as error:
         yield str(error)
         return
-    yield from _gaps(words)
-    for template in sorted(TEMPLATES & set(words.messages)):
-        for context in _contexts(name, business, page):
+    yield from _gaps(catalogue)
+    yield from untranslated(catalogue.words, english.words)
+    if nearest(name, available_locales(folder)) != name:
+        yield "its customers get the words of another locale: is its folder there twice under two names?"
+    for template in sorted(TEMPLATES & set(catalogue.words.messages)):
+        for context in worst_contexts(name, business, page):
             for channel in (Channel.EMAIL, Channel.SMS):
                 try:
-                    rendered = render(template, channel, context)
-                except (TemplatesError, KeyError) as error:
-                    yield f"{template}, {channel}: {error}"
-                    continue
-                for problem in _faults(template, context, rendered, words):
-                    yield f"{template}, {channel}, {context.reason or 'no reason'}: {problem}"
+                    rendered = render(template, channel, context, folder=folder)
+                    problems = list(_faults(template, context, rendered, catalogue))
+                except (TemplatesError, RenderError) as error:
+                    problems = [str(error)]
+                reason = context.reason or "no reason"
+                yield from (f"{template}, {channel}, {reason}: {problem}" for problem in problems)
 
 
-def _gaps(words: Words) -> Iterator[str]:
+def _gaps(catalogue: Catalogue) -> Iterator[str]:
+    words, locale = catalogue.words, parse_locale(catalogue.locale)
     for template in sorted(TEMPLATES - set(words.messages)):
         yield f"{template} is missing: add it to messages"
     for template in sorted(set(words.messages) - TEMPLATES):
@@ -68,15 +82,25 @@ def _gaps(words: Words) -> Iterator[str]:
     told = {cls.value for cls in DeclineClass if cls is not DeclineClass.REVIEW} | {"neutral"}
     for reason in sorted(told - set(words.reasons)):
         yield f"reasons.{reason} is missing: say how this decline is told"
+    if parse_locale(words.language).language != locale.language:
+        yield f"language is {words.language!r}: it must be that of the folder"
+    if words.direction != locale.text_direction:
+        yield f"direction is {words.direction}: {locale.text_direction} is how the language is written"
+    if words.opt_out[0] not in words.phrases["stop"]:
+        yield f"phrases.stop does not name {words.opt_out[0]!r}, the first word of opt_out"
+    for noun, forms in (("granted_days", words.counts.granted_days), ("open_invoices", words.counts.open_invoices)):
+        for tag in sorted({locale.plural_form(number) for number in range(_COUNTED)} - set(forms)):
+            yield f"counts.{noun}.{tag} is missing: the language has this plural form"
 
 
-def _contexts(locale: str, business: Business, page: str) -> Iterator[MessageContext]:
-    """Every reason with everything known, and with nothing known that may be unknown."""
+def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) -> Iterator[MessageContext]:
+    """Every reason with everything known, and with nothing known that may be unknown; the longest values."""
+    last_day, other_day = longest_days(parse_locale(locale))
     bare = MessageContext(
         business=Business(name=business.name, sender_email=business.sender_email),
         amount=Money(amount=12345678, currency="pln"),
         pay_url=page,
-        last_day=_LAST_DAY,
+        last_day=last_day,
         paid=False,
         locale=locale,
     )
@@ -88,10 +112,12 @@ def _contexts(locale: str, business: Business, page: str) -> Iterator[MessageCon
             "invoice_number": "A1B2C3D4-0042",
             "card_brand": "amex",
             "card_last4": "0005",
-            "next_attempt_on": _OTHER_DAY,
-            "suspended_on": _OTHER_DAY,
+            "next_attempt_on": other_day,
+            "suspended_on": other_day,
             "paid": True,
             "subscription_ended": True,
+            "granted_days": 11,
+            "open_invoices": 40,
         }
     )
     for reason in (None, *DeclineClass):
@@ -101,38 +127,52 @@ def _contexts(locale: str, business: Business, page: str) -> Iterator[MessageCon
     yield full.model_copy(update={"paid": False, "subscription_ended": False})
 
 
-def _faults(template: str, context: MessageContext, rendered: Rendered, words: Words) -> Iterator[str]:
+@lru_cache(maxsize=64)
+def longest_days(locale: Locale) -> tuple[date, date]:
+    """Two days of one year whose names are the longest that the locale has, the short form before the full one."""
+    days = [date(2031, month, day) for month in range(1, 13) for day in range(20, 27)]
+    by_length = sorted(days, key=lambda d: (len(short_day(d, locale)), len(full_day(d, locale))), reverse=True)
+    return by_length[0], next(day for day in by_length if day.month != by_length[0].month)
+
+
+def _faults(template: str, context: MessageContext, rendered: Rendered, catalogue: Catalogue) -> Iterator[str]:
     parts = {"text": rendered.text} | ({"html": rendered.html} if rendered.html else {})
-    facts = variables(load(rendered.locale), context, for_sms=rendered.subject is None)
+    facts = variables(catalogue, context, for_sms=rendered.subject is None)
     for part, text in parts.items():
-        plain = text.replace("\N{NO-BREAK SPACE}", " ")
+        plain = _plain(text)
         if context.business.name not in plain:
             yield f"{part} does not say who writes: add {{{{ business }}}}"
-        if facts["amount"].replace("\N{NO-BREAK SPACE}", " ") not in plain:
+        if _plain(facts["amount"]) not in plain:
             yield f"{part} does not name the amount: add {{{{ amount }}}}"
         if template not in NEEDS_NO_LINK and str(context.pay_url) not in plain:
             yield f"{part} has no link: add {{{{ url }}}}, or a button"
-        if names_day(plain, _LAST_DAY, context.locale) != (template in NAMES_LAST_DAY):
+        if names_day(plain, context.last_day, context.locale) != (template in NAMES_LAST_DAY):
             yield f"{part} {'does not name' if template in NAMES_LAST_DAY else 'names'} the last day"
-        for word in words.never:
+        for word in catalogue.words.never:
             if word.lower() in plain.lower():
                 yield f"{part} says {word!r}: it discloses, blames or threatens"
     if rendered.subject is None:
         yield from _sms_faults(rendered.text, facts)
-    elif not 0 < len(rendered.subject) <= SUBJECT_LIMIT:
-        yield f"the subject has {len(rendered.subject)} characters: write a shorter last variant"
+    elif not fits_subject(rendered.subject):
+        yield f"the subject has {len(without_isolates(rendered.subject))} characters: write a shorter last variant"
+
+
+def _plain(text: str) -> str:
+    """The text as it is read: no marks of direction, and every space an ordinary one."""
+    for space in ("\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"):
+        text = text.replace(space, " ")
+    return without_isolates(text).replace("<bdi>", "").replace("</bdi>", "")
 
 
 def _sms_faults(text: str, facts: dict[str, str]) -> Iterator[str]:
     if (count := segments(text)) > SMS_LIMIT:
         yield f"the SMS takes {count} segments: write a shorter last variant"
-    if facts["stop"] not in text:
+    if normalise(facts["stop"]) not in text:
         yield "the SMS does not say how to opt out: end it with {{ stop }}"
 
 
-def names_day(text: str, day: date, locale: str) -> bool:
+def names_day(text: str, day: date | None, locale: str) -> bool:
     """Whether the text names the day, in the locale's full or short form."""
     babel = parse_locale(locale)
-    return (
-        format_date(day, "full", locale=babel) in text or format_skeleton("MMMd", day, locale=babel) in text
-    )
+    forms = (full_day(day, babel), short_day(day, babel)) if day is not None else ()
+    return any(form in text or normalise(form) in text for form in forms)
