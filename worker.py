@@ -27,9 +27,10 @@ from activities.records import LedgerRecords
 from activities.sms import ProviderSms
 from activities.texter import TwilioTexter
 from dunning.declines import rules
-from ledger import Ledger
+from dunning.policy import PolicyError
+from ledger import Ledger, LedgerError
 from starter.ending import leave
-from starter.errors import SettingsError
+from starter.errors import DunningError, SettingsError
 from starter.logs import configure
 from starter.settings import Settings
 from starter.temporal import connect, runtime
@@ -143,7 +144,7 @@ def _secret(value: Any) -> str:
 
 
 def main() -> int:
-    """The process. Exit code 2 when the settings do not allow it to start."""
+    """The process. Exit code 2: the settings do not allow it to start; 1: something does not answer."""
     try:
         settings = Settings.load()
         configure(settings.dunning_log_level)
@@ -151,6 +152,9 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
+    except (DunningError, LedgerError, PolicyError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from dunning.durations import Duration, write_duration
+from dunning.messages import TEMPLATES
 from dunning.values import Channel
 
 
@@ -57,7 +58,22 @@ Ladder = Annotated[tuple[Duration, ...], AfterValidator(_ascending)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 TimeZoneName = Annotated[str, AfterValidator(known_zone)]
-Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
+def _some(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    if not channels:
+        raise ValueError("name at least one channel: email, sms or whatsapp")
+    return channels
+
+
+Channels = Annotated[tuple[Channel, ...], AfterValidator(_some)]
+
+
+def _known_template(name: str) -> str:
+    if name not in TEMPLATES:
+        raise ValueError(f"{name!r} is not a message: write one of {', '.join(sorted(TEMPLATES))}")
+    return name
+
+
+Template = Annotated[str, AfterValidator(_known_template)]
 
 
 class Retries(Section):
@@ -77,7 +93,7 @@ class BeforeGrace(Section):
     """A message between the first failure and the start of grace; both times since the first failure."""
 
     step: Name
-    template: Name
+    template: Template
     retryable: Duration
     customer: Duration
     channels: Channels
@@ -87,7 +103,7 @@ class InGrace(Section):
     """A message of the grace period, after its start or before its last day ends."""
 
     step: Name
-    template: Name
+    template: Template
     after_start: Duration | None = None
     before_end: Duration | None = None
     channels: Channels
@@ -102,7 +118,7 @@ class InGrace(Section):
 class AnswerMessage(Section):
     """A message that answers something that happened."""
 
-    template: Name
+    template: Template
     channels: Channels
 
 

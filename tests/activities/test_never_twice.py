@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -187,7 +188,7 @@ async def test_a_lost_charge_that_paid_is_the_attempt_s_and_no_second_one_follow
 async def seen_with(shop: Shop, renewal: Renewal, **changes: Any) -> None:
     """What Stripe tells of the invoice from now on, once."""
     told = await shop.stripe.invoices.retrieve_async(renewal.invoice, {"expand": INVOICE_EXPANSION})
-    answer = told.to_dict() | changes
+    answer = json.loads(json.dumps(told.to_dict(), default=str)) | changes
     await shop.control.fault(
         "status", service="stripe", method="GET", path=READ, status=200, answer=answer, times=1
     )

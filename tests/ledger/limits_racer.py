@@ -1,7 +1,8 @@
 """A process that charges a few cards for many customers while another process does the same.
 
 It is told the database and a seed, says `ready`, waits for a line, lets several tasks reserve and complete
-attempts at moments of two simulated weeks, and prints those that it was granted: which card, when, and how they ended.
+attempts at moments of two simulated weeks, and prints those that it was granted: which card, when, and how
+they ended.
 """
 
 from __future__ import annotations
