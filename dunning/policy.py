@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import time
+from datetime import time, timedelta
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,6 +27,8 @@ from pydantic import (
 from dunning.durations import Duration, write_duration
 from dunning.messages import TEMPLATES
 from dunning.values import Channel
+
+_DAY = timedelta(days=1)
 
 
 class PolicyError(ValueError):
@@ -54,6 +56,13 @@ def _ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _whole_days(value: timedelta) -> timedelta:
+    if value < _DAY or value % _DAY:
+        raise ValueError("write whole days, at least 1d, so that the last day is a date")
+    return value
+
+
+WholeDays = Annotated[Duration, AfterValidator(_whole_days)]
 Ladder = Annotated[tuple[Duration, ...], AfterValidator(_ascending)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
@@ -186,14 +195,8 @@ class Grace(Section):
     """The grace period: when it starts (since the first failure) and how long it is."""
 
     starts: Duration
-    length: Duration
+    length: WholeDays
     extensions: Extensions
-
-    @model_validator(mode="after")
-    def _whole_days(self) -> Grace:
-        if self.length.total_seconds() < 86400 or self.length.total_seconds() % 86400:
-            raise ValueError("grace.length: write whole days, at least 1d, so that the last day is a date")
-        return self
 
 
 class Holds(Section):

@@ -35,6 +35,8 @@ _UNTOLD = frozenset({DeclineClass.REVIEW})
 # A greeting repeats what a customer typed as a name. Nothing that could be read as a link or an address.
 _NAME = re.compile(r"[^\W_][^/\\@:;<>\[\]{}()|=&%#*+\"_\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]{0,59}")
 
+_ADDRESS = re.compile(r"https?://\S+|\S+@\S+")
+
 
 class RenderError(ValueError):
     """A message that cannot be written; the text says which and what is missing."""
@@ -151,8 +153,8 @@ def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> d
 
 
 def _placed(catalogue: Catalogue, value: str | None, *, for_sms: bool) -> str | None:
-    """A value as it stands in a sentence. A web address stays bare: mailboxes would link the mark with it."""
-    if value is None or for_sms or value.startswith(("http://", "https://")):
+    """A value as it stands in a sentence. An address stays bare: mailboxes would link the mark with it."""
+    if value is None or for_sms or _ADDRESS.fullmatch(value):
         return value
     return isolated(value, catalogue.words.direction)
 

@@ -41,7 +41,7 @@ class Reader:
 
     def shell(self, block: Block, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Paste a block into a shell; the first command that fails ends it."""
-        path = [str(VENV / "bin"), str(temporal_binary().parent), os.environ["PATH"]]
+        path = [str(VENV / "bin"), str(Path(temporal_binary()).parent), os.environ["PATH"]]
         mine = environment(
             PATH=os.pathsep.join(path),
             INVOICE=self.invoice,

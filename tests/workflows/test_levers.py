@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -27,10 +28,13 @@ from tests.fixtures.temporal import eventually
 GRANT = {"days": 7, "reason": "pays on Friday", "by": "mara"}
 
 
+TEMPORAL = functools.cache(temporal_binary)
+
+
 async def temporal(engine: Engine, *arguments: str) -> tuple[int, str]:
     """Run the plain `temporal` command; its status and all it printed."""
     process = await asyncio.create_subprocess_exec(
-        temporal_binary(), *arguments, "--address", engine.address, "--namespace", engine.temporal.namespace,
+        TEMPORAL(), *arguments, "--address", engine.address, "--namespace", engine.temporal.namespace,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     said, _ = await process.communicate()
