@@ -118,8 +118,9 @@ class Cases:
 
     async def by_invoice(self, account: str, invoice_id: str) -> CaseRecord | None:
         """The latest case of an invoice, open or closed."""
-        async with self._database.read() as session:
-            row = await _latest(session, account, invoice_id, lock=False)
+        async with self._database.look() as connection:
+            asked = {"account": account, "invoice_id": invoice_id}
+            row = (await connection.execute(_LATEST, asked)).first()
         return from_row(CaseRecord, row) if row is not None else None
 
     async def older_open(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
 from ledger.errors import NotInLedger
 from ledger.tables import Row, table
@@ -22,6 +22,7 @@ from ledger.urls import parse_url
 #: How long a writer waits for another one, in seconds, before the database reports that it is locked.
 BUSY_SECONDS = 15.0
 _WRITES = "ledger_writes"
+_LOOKS = "ledger_looks"
 # A hash that two names share makes them wait for each other, and does no harm.
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -33,6 +34,7 @@ class Database:
         self.url = parse_url(url, asynchronous=True)
         self.engine = create_async_engine(self.url, **engine_options(self.url))
         self._writer = self.engine.execution_options(**{_WRITES: True})
+        self._looker = self.engine.execution_options(**{_LOOKS: True})
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             prepare_sqlite(self.engine.sync_engine)
@@ -44,6 +46,15 @@ class Database:
         """A session that only reads."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
             yield session
+
+    @asynccontextmanager
+    async def look(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one statement that reads, for the busiest path.
+
+        On SQLite no transaction is begun around it: that would cost as much as the statement.
+        """
+        async with self._looker.connect() as connection:
+            yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -106,8 +117,9 @@ def prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get(_LOOKS, False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES, False) else "BEGIN")
 
 
 def writing(engine: Engine) -> Engine:

@@ -219,7 +219,7 @@ class TestChargesOfOthers:
 class TestTurn:
     async def test_the_next_invoice_waits_and_goes_when_the_answer_is_there(self, ledger: Ledger) -> None:
         await cases(ledger, 2, customer="cus_1")
-        own = {"customer": "cus_1"}
+        own: dict[str, Any] = {"customer": "cus_1"}
         await ask(ledger, 0, **own, charge={"fingerprint": "fp_a"})
 
         waits = await ask(ledger, 1, **own, charge={"fingerprint": "fp_b"})
@@ -231,7 +231,7 @@ class TestTurn:
 
     async def test_nobody_waits_for_ever(self, ledger: Ledger) -> None:
         await cases(ledger, 2, customer="cus_1")
-        own = {"customer": "cus_1"}
+        own: dict[str, Any] = {"customer": "cus_1"}
         await ask(ledger, 0, **own, charge={"fingerprint": "fp_a"})
 
         assert (await ask(ledger, 1, NOW + 9 * MINUTE, **own, charge=CARD)).state == "refused"
@@ -239,7 +239,7 @@ class TestTurn:
 
     async def test_the_older_invoice_goes_first_when_it_is_due(self, ledger: Ledger) -> None:
         await cases(ledger, 2, customer="cus_1")
-        own = {"customer": "cus_1"}
+        own: dict[str, Any] = {"customer": "cus_1"}
         due = summary(waiting_on=WaitingOn.RETRY, next_at=NOW)
         await ledger.cases.remember("acct/in_0/1", 0, [], due)
 
