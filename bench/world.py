@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class World:
         self._stripe = make_stripe(STRIPE_KEY, api_base=stack.addresses.sandbox).v1
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._price = ""
+        self._cards = itertools.count()
 
     async def customers(self, count: int, bank: str) -> list[Customer]:
         """New customers. `bank`: what the bank answers to each attempt; the first one is to the sign-up."""
@@ -67,8 +69,9 @@ class World:
 
     async def _customer(self, bank: str) -> Customer:
         async with self._gate:
+            own = {"outcomes": bank, "fingerprint": f"fp_bench{next(self._cards)}"}  # no budget is shared
             card = await self._stripe.payment_methods.create_async(
-                {"type": "card", "card": {"token": "tok_visa"}, "metadata": {"outcomes": bank}}
+                {"type": "card", "card": {"token": "tok_visa"}, "metadata": own}
             )
             customer = await self._stripe.customers.create_async(
                 {

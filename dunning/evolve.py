@@ -30,7 +30,8 @@ from dunning.words import LIFE_OF_A_MESSAGE
 
 #: A hint older than what was read tells nothing new; the clocks of two companies may differ by a little.
 CLOCK_SKEW = timedelta(seconds=5)
-LOOK_AGAIN_AFTER_HALT = timedelta(hours=1)
+#: Whoever lifts a halt tells every case; this is for a case that did not hear it.
+LOOK_AGAIN_AFTER_HALT = timedelta(hours=12)
 _FIRST_PAUSE = timedelta(minutes=15)
 _LONGEST_PAUSE = timedelta(hours=6)
 

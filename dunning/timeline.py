@@ -82,6 +82,8 @@ def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
 
 def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded | None) -> Entry | None:
     """The line of one event; None for what changed nothing worth a line."""
+    if getattr(event, "result", getattr(event, "fate", None)) == "held" and before.halted_until is not None:
+        return None  # one line a halt
     match event:
         case InvoiceRead():
             return _reading(before, after, event)

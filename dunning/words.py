@@ -16,6 +16,7 @@ from dunning.values import RETRYABLE, Channel, DeclineClass, Stage
 
 #: A message that a provider could not take for so long has lost its moment.
 LIFE_OF_A_MESSAGE = timedelta(hours=24)
+_NEAR = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,15 @@ def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
             return  # who withdrew consent is asked once
         for channel in message.channels:
             at = state.plan.anchor + state.shift + after
+            if retryable and order == 0:
+                at = _after_a_silent_retry(at, state, policy)
             yield Word(_decent(at, channel, state, policy), message.step, message.template, channel, order)
+
+
+def _after_a_silent_retry(at: datetime, state: CaseState, policy: Policy) -> datetime:
+    """Nothing is said for the first time while a retry that may spare the customer the trouble is near."""
+    retry = next_retry(state, policy, at)
+    return max(at, retry.at) if retry and retry.blind and retry.at <= at + _NEAR else at
 
 
 def _in_grace(state: CaseState, policy: Policy) -> Iterator[Word]:

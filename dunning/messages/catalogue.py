@@ -1,7 +1,7 @@
 """The words of each locale: `templates/<locale>/messages.yaml`, read and compiled once.
 
-A business changes them, or adds a locale, in a folder of its own with the same layout. What stands there is laid
-over the words that the engine ships, key by key; a list is replaced as a whole.
+A business changes them, or adds a locale, in a folder of its own with the same layout. What stands there is
+laid over the words that the engine ships, key by key; a list is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ NEUTRAL = "neutral"
 # Marks that travel through the one rendering of a text and become <strong> in HTML and nothing elsewhere.
 # They are of Unicode's private use area, which names and amounts never hold.
 _OPEN, _CLOSE = "\ue000", "\ue001"
-_TAGS = ((_OPEN, "<strong>"), (_CLOSE, "</strong>"), (ISOLATE, "<bdi>"), (END_ISOLATE, "</bdi>"), ("\n", "<br>"))
+_TAGS = (
+    (_OPEN, "<strong>"),
+    (_CLOSE, "</strong>"),
+    (ISOLATE, "<bdi>"),
+    (END_ISOLATE, "</bdi>"),
+    ("\n", "<br>"),
+)
 
 # "24. Sept." at the end of a sentence: the full stop of the abbreviation is the sentence's, too.
 _TWO_STOPS = re.compile(r"(?<=\w)\.\.(?=\s|$)")
@@ -150,7 +156,7 @@ class Catalogue:
 
 def available_locales(folder: Path | None = None) -> tuple[str, ...]:
     """The locales that have words: those that the engine ships, and those of the business's own folder."""
-    return tuple(sorted({path.parent.name for path in _files(FOLDER)} | {p.parent.name for p in _files(folder)}))
+    return tuple(sorted({path.parent.name for path in _files(FOLDER) + _files(folder)}))
 
 
 def catalogue_for(locale: str, folder: Path | None = None, *, default: str = DEFAULT) -> Catalogue:
@@ -171,7 +177,7 @@ def load(name: str, folder: Path | None = None) -> Catalogue:
     Files are read once and again when they change. Raises TemplatesError when they cannot be used.
     """
     if known_locale(name) is None:
-        raise TemplatesError(f"{name!r} is not a locale: name the folder by its language and region, as in pt-BR")
+        raise TemplatesError(f"{name!r} is not a locale: name the folder by language and region, as in pt-BR")
     paths = _layers(name, folder)
     if not paths:
         raise TemplatesError(f"templates/{name}/{FILE} cannot be read: there is no such file")
@@ -238,7 +244,7 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def compiled(source: str) -> Template:
     """A string of a catalogue, compiled. It is plain text: the HTML layout escapes what it becomes."""
     return _texts.from_string(source)

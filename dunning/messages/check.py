@@ -42,12 +42,14 @@ def check_templates(
 ) -> list[str]:
     """What is wrong with the templates of these locales (None: all there are); nothing, if all is well.
 
-    `folder` holds the business's own templates. Give the real `business` and a real link to prove that its own
-    name and address fit into an SMS.
+    `folder` holds the business's own templates. Give the real `business` and a real link to prove that its
+    own name and address fit into an SMS.
     """
     names = available_locales(folder) if locales is None else tuple(locales)
     return [
-        f"{name}: {problem}" for name in names for problem in dict.fromkeys(_locale(name, folder, business, page))
+        f"{name}: {problem}"
+        for name in names
+        for problem in dict.fromkeys(_locale(name, folder, business, page))
     ]
 
 
@@ -88,8 +90,9 @@ def _gaps(catalogue: Catalogue) -> Iterator[str]:
         yield f"direction is {words.direction}: {locale.text_direction} is how the language is written"
     if words.opt_out[0] not in words.phrases["stop"]:
         yield f"phrases.stop does not name {words.opt_out[0]!r}, the first word of opt_out"
-    for noun, forms in (("granted_days", words.counts.granted_days), ("open_invoices", words.counts.open_invoices)):
-        for tag in sorted({locale.plural_form(number) for number in range(_COUNTED)} - set(forms)):
+    needed = {locale.plural_form(number) for number in range(_COUNTED)}
+    for noun, forms in words.counts:
+        for tag in sorted(needed - set(forms)):
             yield f"counts.{noun}.{tag} is missing: the language has this plural form"
 
 
@@ -129,13 +132,17 @@ def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) 
 
 @lru_cache(maxsize=64)
 def longest_days(locale: Locale) -> tuple[date, date]:
-    """Two days of one year whose names are the longest that the locale has, the short form before the full one."""
+    """Two days of one year with the longest names that the locale has; the short form decides."""
     days = [date(2031, month, day) for month in range(1, 13) for day in range(20, 27)]
-    by_length = sorted(days, key=lambda d: (len(short_day(d, locale)), len(full_day(d, locale))), reverse=True)
+    by_length = sorted(
+        days, key=lambda d: (len(short_day(d, locale)), len(full_day(d, locale))), reverse=True
+    )
     return by_length[0], next(day for day in by_length if day.month != by_length[0].month)
 
 
-def _faults(template: str, context: MessageContext, rendered: Rendered, catalogue: Catalogue) -> Iterator[str]:
+def _faults(
+    template: str, context: MessageContext, rendered: Rendered, catalogue: Catalogue
+) -> Iterator[str]:
     parts = {"text": rendered.text} | ({"html": rendered.html} if rendered.html else {})
     facts = variables(catalogue, context, for_sms=rendered.subject is None)
     for part, text in parts.items():
@@ -154,7 +161,8 @@ def _faults(template: str, context: MessageContext, rendered: Rendered, catalogu
     if rendered.subject is None:
         yield from _sms_faults(rendered.text, facts)
     elif not fits_subject(rendered.subject):
-        yield f"the subject has {len(without_isolates(rendered.subject))} characters: write a shorter last variant"
+        length = len(without_isolates(rendered.subject))
+        yield f"the subject has {length} characters: write a shorter last variant"
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,8 @@ from dunning.values import DeclineClass, Value
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]  # one line: it may enter a header
 Address = Annotated[str, Field(max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"]+$")]
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]")  # marks of direction too
+# Control characters, marks of direction (they could turn the text around a value), the private use area.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]")
 
 
 def _one_line(text: Any) -> Any:

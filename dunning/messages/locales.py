@@ -12,8 +12,8 @@ from babel.dates import format_date, format_skeleton
 #: The words of last resort.
 DEFAULT = "en"
 
-# Unicode's first-strong isolate and its end (unicode.org/reports/tr9): what stands between them is laid out by
-# itself, so an amount in an Arabic sentence keeps its order. In HTML they become <bdi>.
+# Unicode's first-strong isolate and its end (unicode.org/reports/tr9): what stands between them is laid out
+# by itself, so an amount in an Arabic sentence keeps its order. In HTML they become <bdi>.
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 
 _RIGHT_TO_LEFT, _LEFT_TO_RIGHT = frozenset({"R", "AL"}), frozenset({"L", "EN"})
@@ -34,7 +34,7 @@ def known_locale(name: str) -> Locale | None:
 def nearest(wanted: str, available: Iterable[str], default: str = DEFAULT) -> str:
     """The one of `available` that a customer of the locale `wanted` reads best.
 
-    It is the locale itself, its language, or a sister (pt-BR for pt); else what suits `default`; else English.
+    It is the locale itself, its language or a sister (pt-BR for pt); else what suits `default`; else English.
     """
     names = {name: locale for name in sorted(available) if (locale := known_locale(name)) is not None}
     for candidate in (wanted, default):
@@ -59,7 +59,9 @@ def _relative(wanted: Locale, names: dict[str, Locale]) -> str | None:
 
 def _sisters(one: Locale, other: Locale) -> bool:
     """Whether who reads one reads the other: the same language, and no two scripts."""
-    return one.language == other.language and (one.script == other.script or not (one.script and other.script))
+    return one.language == other.language and (
+        one.script == other.script or not (one.script and other.script)
+    )
 
 
 def full_day(day: date, locale: Locale) -> str:

@@ -33,7 +33,9 @@ SUBJECT_LIMIT = 50
 _UNTOLD = frozenset({DeclineClass.REVIEW})
 
 # A greeting repeats what a customer typed as a name. Nothing that could be read as a link or an address.
-_NAME = re.compile(r"[^\W_][^/\\@:;<>\[\]{}()|=&%#*+\"_\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]{0,59}")
+_NAME = re.compile(
+    r"[^\W_][^/\\@:;<>\[\]{}()|=&%#*+\"_\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]{0,59}"
+)
 
 _ADDRESS = re.compile(r"https?://\S+|\S+@\S+")
 
@@ -102,7 +104,9 @@ def _texts(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]
 def _some(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]) -> list[str]:
     texts = _texts(catalogue, sources, facts)
     if not texts:
-        raise TemplatesError(f"{catalogue.origin}: every variant of {sources[0][:60]!r} is empty: add one that is not")
+        raise TemplatesError(
+            f"{catalogue.origin}: every variant of {sources[0][:60]!r} is empty: add one that is not"
+        )
     return texts
 
 
@@ -175,8 +179,8 @@ def _format_locale(catalogue: Catalogue, wanted: str) -> Locale:
 def _amount(catalogue: Catalogue, context: MessageContext, locale: Locale, *, for_sms: bool) -> str:
     text = format_money(context.amount, str(locale))
     rtl = catalogue.words.direction == "rtl"
-    # ₹ or zł would double the price of a message that is in GSM-7 without them. Where text runs to the left and
-    # an SMS carries no isolates, the sign of US$ would be torn from its letters.
+    # ₹ or zł would double the price of a message that is in GSM-7 without them. Where text runs to the left
+    # and an SMS carries no isolates, the sign of US$ would be torn from its letters.
     if for_sms and (rtl or (catalogue.speaks_gsm7 and not is_gsm7(normalise(text)))):
         text = format_money(context.amount, str(locale), code=True)
     return text.replace("\N{RIGHT-TO-LEFT MARK}", "") if rtl else text  # the isolate takes its place

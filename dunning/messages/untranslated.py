@@ -17,7 +17,7 @@ _TEXTS = {"phrases", "counts", "footer", "reasons", "messages"}
 
 
 def untranslated(words: Words, english: Words) -> Iterator[str]:
-    """The texts of `words` that say the same as the English ones, or hold a piece of them, with their places."""
+    """The texts of `words`, with their places, that are as in English or hold a piece of it."""
     if parse_locale(words.language).language == DEFAULT:
         return
     known = dict(_texts(english))

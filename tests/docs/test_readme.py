@@ -26,7 +26,8 @@ TEMPORALS_OWN = {"temporal_variables"}
 
 def commands(group: Any = None, before: str = "dunning") -> Iterator[str]:
     """Every command with its groups in front."""
-    for name, command in (group or typer.main.get_command(app)).commands.items():
+    whole: Any = group or typer.main.get_command(app)
+    for name, command in whole.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{before} {name}")
         else:
@@ -121,7 +122,7 @@ def test_the_env_file_holds_settings_and_is_all_that_up_needs() -> None:
     (env,) = blocks("ini")
     given = dict(line.split("=", 1) for line in env.body.splitlines())
     assert {name.lower() for name in given} <= set(Settings.model_fields)
-    empty = Settings(_env_file=None)  # type: ignore[call-arg]
+    empty = Settings(_env_file=None)
     needed = {problem.split()[0] for problem in empty.missing("up") if " is missing" in problem}
     assert needed <= given.keys()
 

@@ -24,7 +24,7 @@ from tests.docs.markdown import ROOT, Block, blocks
 from tests.e2e.commands import VENV, environment, line_of, started
 from tests.fixtures.temporal import eventually
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 #: What the README writes, and which the reader replaces.
 INVOICE, SANDBOX = "in_123", f"http://127.0.0.1:{SANDBOX_PORT}"
@@ -84,7 +84,7 @@ async def reader(where: Addresses) -> Reader:
     """Fails an invoice as the README says; its case appears by itself."""
     names = await run(STARTER, (SANDBOX, where.sandbox))
     invoice = names["invoice"].id
-    settings = Settings(_env_file=None, temporal_variables={"TEMPORAL_ADDRESS": where.temporal})  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, temporal_variables={"TEMPORAL_ADDRESS": where.temporal})
     client = await DunningClient.connect(settings)
 
     async def there() -> bool:

@@ -11,6 +11,7 @@ from tests.dunning.cases import NEW_CARD, Run, days, opened
 def test_no_money_and_the_second_retry_succeeds_in_silence() -> None:
     run = Run(opened(), outcomes={2: "succeeded"}).to_the_end()
     assert run.log == [(1, "charge insufficient_funds"), (3, "charge succeeded"), (3, "email recovered")]
+    assert [at.strftime("%a %H") for at, _ in run.actions] == ["Tue 10", "Fri 09", "Fri 09"]  # pay-day
     assert run.state.outcome is Outcome.RECOVERED
     assert run.state.recovered_via is RecoveredVia.ENGINE
 

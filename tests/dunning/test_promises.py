@@ -79,7 +79,7 @@ def play(code: str, script: list[Any], fates: dict[int, str]) -> Run:
     return run
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(code=CODES, script=SCRIPTS, fates=FATES)
 def test_a_case_always_ends(code: str, script: list[Any], fates: dict[int, str]) -> None:
     run = play(code, script, fates)
@@ -88,7 +88,7 @@ def test_a_case_always_ends(code: str, script: list[Any], fates: dict[int, str])
     assert run.state.outcome is not None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(code=CODES, script=SCRIPTS, fates=FATES)
 def test_no_effect_happens_twice(code: str, script: list[Any], fates: dict[int, str]) -> None:
     run = play(code, script, fates).to_the_end()
@@ -99,7 +99,7 @@ def test_no_effect_happens_twice(code: str, script: list[Any], fates: dict[int, 
     assert sum(1 for _, what in run.log if what == "suspend") <= 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(code=CODES, script=SCRIPTS, fates=FATES)
 def test_nobody_is_suspended_early_or_unwarned(code: str, script: list[Any], fates: dict[int, str]) -> None:
     run = play(code, script, fates).to_the_end()
@@ -113,7 +113,7 @@ def test_nobody_is_suspended_early_or_unwarned(code: str, script: list[Any], fat
     assert min(s.at for s in warned) <= state.suspended_at - timedelta(hours=48)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(code=CODES, script=SCRIPTS, fates=FATES, day=st.integers(0, 60))
 def test_a_paid_case_only_closes(code: str, script: list[Any], fates: dict[int, str], day: int) -> None:
     run = play(code, script, fates)
@@ -131,7 +131,7 @@ def test_a_paid_case_only_closes(code: str, script: list[Any], fates: dict[int, 
     assert after == (["restore", "email restored"] if suspended else ["email recovered"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(code=CODES, script=SCRIPTS, lever=LEVERS, day=st.integers(0, 40))
 def test_no_lever_brings_a_promised_date_forward(code: str, script: list[Any], lever: Any, day: int) -> None:
     run = play(code, script, {})
@@ -146,7 +146,7 @@ def test_no_lever_brings_a_promised_date_forward(code: str, script: list[Any], l
         assert _suspension(run.state, run.now) >= _suspension(before, run.now)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(code=CODES, script=SCRIPTS, day=st.integers(0, 60), ahead=st.integers(1, 48))
 def test_no_action_before_its_time(code: str, script: list[Any], day: int, ahead: int) -> None:
     run = play(code, script, {})
@@ -160,7 +160,7 @@ def test_no_action_before_its_time(code: str, script: list[Any], day: int, ahead
     assert just_before.action is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(code=CODES, script=SCRIPTS, day=st.integers(0, 40))
 def test_the_forecast_is_what_then_happens(code: str, script: list[Any], day: int) -> None:
     run = play(code, script, {})

@@ -38,7 +38,12 @@ async def charge(ledger: Ledger, name: str, dice: random.Random) -> Granted:
             continue
         await asyncio.sleep(dice.random() / 100)  # Stripe is asked
         cls = dice.choice((DeclineClass.SOFT, DeclineClass.TECHNICAL, DeclineClass.TECHNICAL))
-        ended: dict[str, Any] = {"decline_class": cls, "charge_id": f"ch_{name}_{number}", "charged_at": at, "at": at}
+        ended: dict[str, Any] = {
+            "decline_class": cls,
+            "charge_id": f"ch_{name}_{number}",
+            "charged_at": at,
+            "at": at,
+        }
         await complete(ledger, number, invoice_id=invoice, **ended)
         granted.append((card["fingerprint"], at.isoformat(), cls.value))
     return granted

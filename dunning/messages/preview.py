@@ -1,0 +1,145 @@
+"""A gallery of all messages for the eye: an index and one page for every locale, plain HTML, nothing loaded.
+
+Every message stands there once for each wording that it has; reasons that share a wording are named together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+from babel.core import get_global
+from babel.numbers import get_territory_currencies
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dunning.messages import TEMPLATES
+from dunning.messages.catalogue import available_locales, load
+from dunning.messages.context import Business, MessageContext, Rendered
+from dunning.messages.render import render
+from dunning.messages.sms import segments
+from dunning.money import Money, exponent, parse_locale
+from dunning.values import Channel, DeclineClass, Value
+
+#: In the order in which a customer meets them.
+_ORDER = (
+    "payment_failed",
+    "reminder",
+    "impact",
+    "grace_started",
+    "grace_reminder",
+    "final_notice",
+    "extension_granted",
+    "extension_denied",
+    "suspended",
+    "restored",
+    "recovered",
+    "survey",
+)
+
+_SAMPLE = Business(
+    name="Northwind",
+    sender_email="billing@northwind.example",
+    postal_address="12 Long Street\nExampletown 12345",
+    support_contact="help@northwind.example",
+)
+_PAGE = "https://billing.northwind.example/r/AbCdEfGhIjKlMnOpQrStUv"
+_LAST_DAY, _NEXT_ATTEMPT, _SUSPENDED = date(2031, 9, 24), date(2031, 9, 19), date(2031, 9, 25)
+
+
+class Wording(Value):
+    """One message as some customers get it, and which: the reasons, or what else differs."""
+
+    told: tuple[str, ...]
+    email: Rendered
+    sms: Rendered
+    sms_segments: int
+
+
+class Shown(Value):
+    """A message with all its wordings."""
+
+    template: str
+    wordings: tuple[Wording, ...]
+
+
+def preview(folder: Path, *, templates: Path | None = None, business: Business = _SAMPLE) -> Path:
+    """Write the gallery into `folder`, which is made if need be, and return the path of its index.
+
+    `templates` is the folder of the business's own templates. Files of an earlier gallery are overwritten.
+    Raises TemplatesError for templates that cannot be used, and OSError when the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = Environment(
+        loader=PackageLoader("dunning.messages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    names = available_locales(templates)
+    page = pages.get_template("gallery.html.jinja")
+    listed = []
+    for name in names:
+        locale, words = parse_locale(name), load(name, templates).words
+        listed.append({"name": name, "english": locale.english_name, "own": locale.display_name})
+        facts = {"lang": words.language, "dir": words.direction, "name": name, "own": locale.display_name}
+        shown = [_shown(template, name, business, templates) for template in sorted(TEMPLATES, key=_place)]
+        (folder / f"{name}.html").write_text(page.render(facts, messages=shown), encoding="utf-8")
+    index = folder / "index.html"
+    text = pages.get_template("gallery_index.html.jinja").render(locales=listed, messages=len(TEMPLATES))
+    index.write_text(text, encoding="utf-8")
+    return index
+
+
+def _place(template: str) -> tuple[int, str]:
+    return (_ORDER.index(template) if template in _ORDER else len(_ORDER), template)
+
+
+def _shown(template: str, locale: str, business: Business, templates: Path | None) -> Shown:
+    told: dict[tuple[Rendered, Rendered], list[str]] = {}
+    for label, context in _contexts(template, locale, business):
+        words = (
+            render(template, Channel.EMAIL, context, folder=templates),
+            render(template, Channel.SMS, context, folder=templates),
+        )
+        told.setdefault(words, []).append(label)
+    wordings = tuple(
+        Wording(told=tuple(labels), email=email, sms=sms, sms_segments=segments(sms.text))
+        for (email, sms), labels in told.items()
+    )
+    return Shown(template=template, wordings=wordings)
+
+
+def _contexts(template: str, locale: str, business: Business) -> list[tuple[str, MessageContext]]:
+    usual = MessageContext(
+        business=business,
+        amount=_amount(locale),
+        pay_url=_PAGE,
+        customer_name="Ada Lovelace",
+        product="Team Plus",
+        invoice_number="NW-0042",
+        card_brand="visa",
+        card_last4="4242",
+        next_attempt_on=_NEXT_ATTEMPT,
+        last_day=_LAST_DAY,
+        suspended_on=_SUSPENDED,
+        granted_days=7,
+        locale=locale,
+    )
+    variants: list[tuple[str, Mapping[str, object]]] = [
+        ("reason unknown or hidden", {}),
+        *[(cls.value, {"reason": cls}) for cls in DeclineClass],
+        ("little known", dict.fromkeys(("customer_name", "product", "card_last4", "next_attempt_on"))),
+        ("3 open invoices", {"open_invoices": 3}),
+    ]
+    if template == "restored":
+        variants.append(("not paid yet", {"paid": False}))
+    if template == "survey":
+        variants.append(("subscription ended", {"subscription_ended": True}))
+    return [(label, usual.model_copy(update=changes)) for label, changes in variants]
+
+
+def _amount(locale: str) -> Money:
+    """A usual amount in the currency of the locale's country, or of the one where most speak the language."""
+    parsed = parse_locale(locale)
+    likely = str(get_global("likely_subtags").get(parsed.language, "en_Latn_US"))
+    territory = parsed.territory or likely.rsplit("_", 1)[-1]
+    currency = next(iter(get_territory_currencies(territory)), "USD")
+    return Money(amount=1990 * 10 ** exponent(currency), currency=currency)
