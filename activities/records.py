@@ -9,6 +9,7 @@ from temporalio import activity
 from activities.interface import RecordActivities
 from dunning.decision import Question, Step
 from dunning.step import answer, applied
+from dunning.view import waiting_on
 from ledger import Ledger
 from ledger.records import CaseSummary
 
@@ -31,7 +32,7 @@ class LedgerRecords(RecordActivities):
         summary = CaseSummary.of(
             state,
             at=question.now,
-            waiting_on=decision.waiting_on,
+            waiting_on=waiting_on(state),
             next_at=decision.until if decision.action is None else question.now,
             next_what=decision.reason,
             next_action=decision.action.kind if decision.action else None,

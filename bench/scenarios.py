@@ -40,16 +40,18 @@ class Scenario:
     acts: tuple[Act, ...] = ()
     policy: str | None = None
     most_actions: int | None = None
+    did: tuple[int, int] | None = None  # attempts and messages that make it the scenario it is named after
 
 
 SCENARIOS = (
     Scenario(
         "second_retry", "recovered by the second retry",
-        "succeeded,insufficient_funds,insufficient_funds,succeeded", Outcome.RECOVERED, most_actions=28,
+        "succeeded,insufficient_funds,insufficient_funds,succeeded", Outcome.RECOVERED,
+        most_actions=28, did=(2, 2),
     ),
     Scenario(
         "full_path", "4 retries, 6 messages, grace, suspension, written off",
-        _BROKE, Outcome.WRITTEN_OFF, policy="full_path", most_actions=72,
+        _BROKE, Outcome.WRITTEN_OFF, policy="full_path", most_actions=72, did=(4, 6),
     ),
     Scenario(
         "new_card", "lost card, then a new one",
@@ -135,6 +137,13 @@ async def _cost(stage: World, one: Played) -> Cost:
     if case.outcome is not one.scenario.outcome or one.acts:
         raise StackError(
             f"{one.scenario.name} ended as {case.outcome} ({case.closed_reason}), not {one.scenario.outcome}"
+        )
+    attempts = await stage.ledger.attempts.of_case(case.id)
+    sent = await stage.ledger.dispatches.of_case(case.id)
+    did = len(attempts), sum(dispatch.fate == "accepted" for dispatch in sent)
+    if one.scenario.did not in (None, did):
+        raise StackError(
+            f"{one.scenario.name}: {did[0]} attempts and {did[1]} messages, not {one.scenario.did}"
         )
     handle = stage.stack.client.get_workflow_handle(one.customer.workflow_id)
     await asyncio.wait_for(handle.result(), 30)

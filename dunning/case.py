@@ -176,6 +176,7 @@ class CaseState(Value):
     final_shift: timedelta = timedelta()  # the same, of holds since the suspension
     notice_wanted_since: datetime | None = None  # the date first moved for want of a notice
     reviewed: bool = False  # a person looked at a frozen case and released it
+    reports: tuple[str, ...] = ()  # refunds, disputes and warnings that are known, newest last, bounded
 
     def was_sent(self, step: str, channel: Channel) -> bool:
         return any(s.step == step and s.channel == channel for s in self.sent)
@@ -244,13 +245,23 @@ class EffectFailed(Value):
 
 
 class BillingEvent(Value):
-    """A hint that something changed at Stripe, or that a halt was lifted. Only a reason to look."""
+    """A hint that something changed at Stripe, or that a halt was lifted. Only a reason to look.
+
+    Refunds, disputes and warnings of fraud name a payment instead: what is said of it stands in the hint.
+    """
 
     kind: Literal["billing_event"] = "billing_event"
     type: str = ""
     id: str = ""
     created: datetime | None = None
     at: datetime
+    report: str = ""  # id of the refund, dispute or warning
+    status: str = ""  # Stripe's, of a dispute or refund
+    charge: str = ""  # the payment it is about
+    invoice: str = ""  # what that paid, if it is known
+    card: str = ""  # the fingerprint of what paid, if it is known
+    amount: int | None = None  # minor units of `currency`
+    currency: str = ""
 
 
 class Lever(Value):

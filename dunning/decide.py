@@ -27,6 +27,7 @@ from dunning.decision import (
 )
 from dunning.policy import Policy
 from dunning.retries import next_retry
+from dunning.timeline import named, spoken
 from dunning.values import DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
 
 _CHARGE_WITHIN = timedelta(hours=2)
@@ -85,7 +86,7 @@ def over(state: CaseState) -> tuple[Outcome, str] | None:
 
 def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     if state.stale:
-        return [Due(now, 0, "something happened at Stripe: reading the invoice again", ReadInvoice())]
+        return [Due(now, 0, "reading the invoice again: Stripe reported a change", ReadInvoice())]
     end = over(state)
     if end is not None:
         return [_closing(state, policy, now, *end)]
@@ -180,7 +181,7 @@ def _words(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
 
 
 def _speak(word: words.Word, state: CaseState, policy: Policy, now: datetime) -> Due:
-    reason = f"{word.channel}: {word.template} ({word.step.split(':')[0]})"
+    reason = f"{spoken(word.channel)} {named(word.step)}"
     if word.at <= now and word.channel not in state.invoice.channels:
         turn = Turn(
             to="unreachable", at=now, steps=((word.step, word.channel),), reason="no address or no consent"

@@ -19,12 +19,14 @@ from dunning.case import (
     MessageSent,
     Sent,
     Turn,
+    Verdict,
 )
 from dunning.declines import classify
 from dunning.facts import Invoice
 from dunning.grace import grace_from, release_hold
 from dunning.levers import command
 from dunning.policy import Policy
+from dunning.reports import FREEZING, REPORTS
 from dunning.values import RETRYABLE, DeclineClass, RecoveredVia, Stage
 from dunning.words import LIFE_OF_A_MESSAGE
 
@@ -34,6 +36,7 @@ CLOCK_SKEW = timedelta(seconds=5)
 LOOK_AGAIN_AFTER_HALT = timedelta(hours=12)
 _FIRST_PAUSE = timedelta(minutes=15)
 _LONGEST_PAUSE = timedelta(hours=6)
+_REMEMBERED_REPORTS = 20
 
 
 def evolve(state: CaseState, event: Event, policy: Policy) -> CaseState:
@@ -70,13 +73,19 @@ def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
     changes: dict[str, Any] = {"invoice": invoice, "stale": False}
     failure = invoice.failure
     if failure is not None and (state.verdict is None or failure.at > state.verdict.at):
-        changes["verdict"] = classify(failure)
+        changes["verdict"] = _judged(state, classify(failure))
     if invoice.status == "paid" and state.invoice.status != "paid" and state.recovered_via is None:
         changes["recovered_via"] = _paid_by(state, invoice)
     read = _with(state, **changes)
     if invoice.method_lock is not None and read.verdict is not None and not read.verdict.locked:
         return _locked(read, invoice.method_lock)
     return read
+
+
+def _judged(state: CaseState, verdict: Verdict) -> Verdict:
+    """No later failure softens a dispute or a warning of fraud; only a person does."""
+    frozen = state.verdict is not None and state.verdict.code in FREEZING.values() and not state.reviewed
+    return state.verdict if frozen and state.verdict is not None else verdict
 
 
 def _locked(state: CaseState, why: str) -> CaseState:
@@ -136,7 +145,7 @@ def _charged(state: CaseState, event: Charged) -> CaseState:
     )
     state = _read(state, event.invoice)
     if verdict is not None:
-        state = _with(state, verdict=verdict)
+        state = _with(state, verdict=_judged(state, verdict))
     if event.result == "forbidden":
         state = _locked(state, event.words)
     return _healed(state, "charge")
@@ -209,9 +218,48 @@ def _healed(state: CaseState, what: str) -> CaseState:
 def _hint(state: CaseState, event: BillingEvent) -> CaseState:
     if event.type == "halt_lifted":
         return _with(state, halted_until=None)
+    if event.type in REPORTS:
+        return _reported(state, event)
+    if event.type.startswith("sibling."):
+        state = _with(state, postponed_until=None)  # the customer's other charge is over
     known = event.created is not None and event.created + CLOCK_SKEW < state.invoice.read_at
     over = state.invoice.status in ("paid", "void", "gone")  # what is left to do depends on nothing new
     return state if known or over else _with(state, stale=True)
+
+
+def _reported(state: CaseState, event: BillingEvent) -> CaseState:
+    """A refund, a dispute or a warning. One on this invoice or its card freezes the case for a person."""
+    if event.report in state.reports:
+        return state
+    if event.report:
+        state = _with(state, reports=(*state.reports, event.report)[-_REMEMBERED_REPORTS:])
+    if state.invoice.status in ("paid", "void", "gone"):
+        return state
+    state = _with(state, stale=True)
+    if event.type not in FREEZING or not _is_ours(state, event):
+        return state
+    method, before = state.invoice.method, state.verdict
+    verdict = Verdict(
+        cls=DeclineClass.REVIEW,
+        code=FREEZING[event.type],
+        at=event.created or event.at,
+        max_retries=0,
+        hide_reason=True,
+        identity=method.identity if method else before.identity if before else None,
+        words=f"{REPORTS[event.type].words} (never tell the customer)",
+    )
+    return _with(state, verdict=verdict, reviewed=False, human=None, human_since=None, retry_asked=False)
+
+
+def _is_ours(state: CaseState, event: BillingEvent) -> bool:
+    """Whether it is about this invoice or a card that the case charges. What is not known may be ours."""
+    if not event.card or event.invoice == state.ref.invoice_id:
+        return True
+    charged = {attempt.identity.split("/")[0] for attempt in state.attempts if attempt.identity}
+    failed = {state.verdict.identity.split("/")[0]} if state.verdict and state.verdict.identity else set()
+    method = state.invoice.method
+    present = {method.fingerprint} if method and method.fingerprint else set()
+    return event.card in charged | failed | present
 
 
 def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:

@@ -21,6 +21,7 @@ from dunning.retries import earliest_retry
 from dunning.values import Outcome, Stage
 
 _REMEMBERED_REQUESTS = 50
+_WANTED = {"by": "who does it", "reason": "why", "days": "how many days, such as 7"}
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Days = Annotated[int, Field(strict=True, ge=1, le=365)]
 
@@ -137,12 +138,19 @@ def _payload(model: type[Payload], lever: Lever) -> Payload:
     try:
         return model.model_validate(lever.args[0])
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "input"
-        text = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            text = f"is not a field of this lever; its fields are {fields}"
-        raise Refused(f"{field}: {text}") from error
+        raise Refused("; ".join(_mistake(each, fields) for each in error.errors())) from error
+
+
+def _mistake(error: Any, fields: str) -> str:
+    field = ".".join(str(part) for part in error["loc"]) or "input"
+    text = {
+        "missing": f"is missing: write {_WANTED.get(field, 'it')}",
+        "extra_forbidden": f"is not a field of this lever; its fields are {fields}",
+        "int_type": "write a whole number, such as 7",
+        "date_from_datetime_parsing": "write a date, such as 2026-12-24",
+        "date_parsing": "write a date, such as 2026-12-24",
+    }.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return f"{field}: {text}"
 
 
 def _grant(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple[CaseState, str]:

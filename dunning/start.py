@@ -11,6 +11,8 @@ from dunning.decision import Start
 
 _EXAMPLE = 'give one JSON object such as {"invoice_id": "in_123"}'
 _FIELDS = {"invoice_id", "policy", "account", "reopen"}
+_ABOUT_A_PAYMENT = ("report", "status", "charge", "invoice", "card")
+_MOST_MONEY = 10**12  # Stripe's amounts have at most twelve digits
 
 
 def parse_start(args: Sequence[Any]) -> Start:
@@ -51,11 +53,23 @@ def parse_hint(args: Sequence[Any], now: datetime) -> BillingEvent:
         id=_text(given.get("id")),
         created=_moment(given.get("created")),
         at=now,
+        amount=_amount(given.get("amount")),
+        currency=_currency(given.get("currency")),
+        **{name: _text(given.get(name)) for name in _ABOUT_A_PAYMENT},
     )
 
 
 def _text(value: Any) -> str:
     return value[:120] if isinstance(value, str) else ""
+
+
+def _amount(value: Any) -> int | None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST_MONEY
+    return value if fits else None
+
+
+def _currency(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() else ""
 
 
 def _moment(value: Any) -> datetime | None:

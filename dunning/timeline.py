@@ -18,6 +18,8 @@ from dunning.case import (
     Turn,
 )
 from dunning.levers import Commanded
+from dunning.reports import line
+from dunning.values import Channel
 
 _ATTEMPTS = {
     "succeeded": "paid",
@@ -65,6 +67,19 @@ _TURNS = {
 }
 
 
+_CHANNELS = {"email": "e-mail", "sms": "SMS", "whatsapp": "WhatsApp"}
+
+
+def spoken(channel: Channel) -> str:
+    """A channel in operators' words."""
+    return _CHANNELS[channel.value]
+
+
+def named(step: str) -> str:
+    """A step without the date that tells its repeats apart: `grace reminder`."""
+    return step.split(":", maxsplit=1)[0].replace("_", " ")
+
+
 def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
     """The first line of a case."""
     verdict, last_day = state.verdict, f"{state.plan.last_day:%a %d %b %Y}"
@@ -92,7 +107,7 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
             text = f"attempt {event.number}: {_ATTEMPTS[event.result]}" + (f" ({words})" if words else "")
             return Entry(at=event.at, what=f"attempt.{event.result}", text=text)
         case MessageSent():
-            text = f"{event.channel} {event.step}: {_FATES.get(event.fate, event.fate)}"
+            text = f"{spoken(event.channel)} {named(event.step)}: {_FATES.get(event.fate, event.fate)}"
             return Entry(at=event.at, what=f"message.{event.fate}", text=_and(text, event.detail))
         case EffectDone():
             text = _EFFECTS[event.effect] if event.result == "done" else f"{event.effect}: {event.result}"
@@ -103,7 +118,8 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
                 at=event.at, what="effect.failed", text=f"{what} failed, trying again later: {event.error}"
             )
         case BillingEvent():
-            return None
+            new = event.report not in before.reports or event.report == ""
+            return line(event, recovered=after.invoice.status == "paid") if new else None
         case Lever():
             return _lever(event, answer)
         case Turn():
@@ -132,6 +148,7 @@ def _lever(event: Lever, answer: Commanded | None) -> Entry:
     data: dict[str, Any] = {"lever": event.name}
     if accepted and isinstance(event.args[0], dict) and event.args[0].get("reason"):
         data["reason"] = str(event.args[0]["reason"])
+        text = f'{text} ("{data["reason"]}")'
     what = f"lever.{event.name}" if accepted else "lever.refused"
     return Entry(at=event.at, what=what, text=text if accepted else f"refused: {text}", by=by, data=data)
 
@@ -141,7 +158,7 @@ def _turned(turn: Turn, after: CaseState) -> Entry:
     if turn.to == "grace":
         text = f"grace started: the last day is {after.plan.last_day:%a %d %b %Y}"
     if turn.to in ("superseded", "unreachable"):
-        text = f"{text}: {', '.join(f'{channel} {step}' for step, channel in turn.steps)}"
+        text = f"{text}: {', '.join(f'{spoken(channel)} {named(step)}' for step, channel in turn.steps)}"
     if turn.to == "closed":
         text = f"closed: {turn.outcome}" + (f" via {turn.via}" if turn.via else "")
     what = f"turn.{turn.to}" if turn.to != "closed" else "case.closed"

@@ -102,15 +102,16 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
 
     Lists, not tables: the UI shows tables without borders.
     """
-    owed = Money(amount=state.invoice.amount_remaining, currency=state.invoice.currency)
-    money = f"{owed.decimal:,} {owed.currency}"
-    lines = [f"## {_headline(state)}", "", f"- **Money at stake:** {money}"]
+    lines = [f"## {_headline(state)}", ""]
     if decision.until is not None:
         lines.append(f"- **Next:** {decision.until:%a %d %b %Y %H:%M} UTC, {decision.reason}")
     elif decision.action is not None:
         lines.append(f"- **Now:** {decision.reason}")
     if state.verdict is not None:
         lines.append(f"- **Why it failed:** {state.verdict.words or state.verdict.code}")
+    sent = sum(1 for s in state.sent if s.fate == "accepted")
+    tried = f"{state.retries_used} of {policy.retries.max} retries"
+    lines.append(f"- **Tried:** {tried}, {sent} message{'' if sent == 1 else 's'}")
     if state.stage in (Stage.RECOVERING, Stage.GRACE):
         lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone})")
     if state.human is not None:
@@ -124,6 +125,8 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
         by = "" if entry.by == "engine" else f" (by {entry.by})"
         lines.append(f"- {entry.at:%d %b %H:%M}: {entry.text}{by}")
     lines += ["", "### What support may do", *_possible(state)]
+    if state.stage is not Stage.CLOSED:
+        lines.append("\nMore Actions › Send an Update shows the answer at once; a signal only asks.")
     return "\n".join(lines)
 
 
@@ -133,11 +136,16 @@ def _headline(state: CaseState) -> str:
             via = f" via {state.recovered_via}" if state.recovered_via else ""
             return f"Closed: {state.outcome}{via}"
         case Stage.SUSPENDED:
-            return f"Suspended since {state.suspended_at:%a %d %b}"
+            return f"Suspended since {state.suspended_at:%a %d %b}: {_money(state)}"
         case Stage.GRACE:
-            return f"Grace, to the end of {state.plan.last_day:%a %d %b}"
+            return f"Grace to the end of {state.plan.last_day:%a %d %b}: {_money(state)}"
         case Stage.RECOVERING:
-            return "Recovering"
+            return f"Recovering: {_money(state)}"
+
+
+def _money(state: CaseState) -> str:
+    owed = Money(amount=state.invoice.amount_remaining, currency=state.invoice.currency)
+    return f"{owed.decimal:,} {owed.currency}"
 
 
 def _possible(state: CaseState) -> list[str]:
@@ -145,20 +153,20 @@ def _possible(state: CaseState) -> list[str]:
         return ["- nothing: the case is closed"]
     levers = []
     if state.stage is not Stage.SUSPENDED:
-        levers.append('- more time: signal `grant_extension` `{"days": 7, "reason": "…", "by": "you"}`')
+        levers.append('- more time: `grant_extension` `{"days": 7, "reason": "…", "by": "you"}`')
     if state.request is not None:
-        levers.append('- no more time: signal `deny_extension` `{"reason": "…", "by": "you"}`')
+        levers.append('- no more time: `deny_extension` `{"reason": "…", "by": "you"}`')
     if state.hold is not None or state.human is not None:
-        levers.append('- go on: signal `release` `{"by": "you"}`')
+        levers.append('- go on: `release` `{"by": "you"}`')
     else:
-        levers.append('- wait: signal `hold` `{"reason": "…", "by": "you"}`')
+        levers.append('- wait: `hold` `{"reason": "…", "by": "you"}`')
     if (
         state.verdict is not None
         and state.verdict.cls is not DeclineClass.REVIEW
         and not state.verdict.locked
     ):
-        levers.append('- charge now: signal `retry_now` `{"by": "you"}`')
-    levers.append('- end it: signal `stop` `{"outcome": "stopped", "reason": "…", "by": "you"}`')
+        levers.append('- charge now: `retry_now` `{"by": "you"}`')
+    levers.append('- end it: `stop` `{"outcome": "stopped", "reason": "…", "by": "you"}`')
     return levers
 
 

@@ -19,6 +19,9 @@ from ledger.errors import LedgerError, NotInLedger
 from ledger.records import CaseClaim, CasePage, CaseRecord, CaseSummary, EntryRecord, from_row
 from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow, table
 
+#: Lines that were added after a case had closed are numbered from here on, clear of all that it said itself.
+LATE = 1_000_000_000
+
 
 class Cases:
     """The cases of the ledger. At most one is open per account and invoice."""
@@ -111,6 +114,28 @@ class Cases:
             await put(session, [_entry(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
             await put(session, _extensions(case_id, summary))
             return True
+
+    async def append_entry(self, case_id: str, entry: Entry, *, once: str) -> bool:
+        """Add a line to the timeline of a closed case, such as a refund of what it recovered.
+
+        `once` names what is told: a second line of the same kind about it is not added (False). Nothing is
+        added while the case is open (False): then it tells its story itself. Raises NotInLedger.
+        """
+        async with self._database.write() as session:
+            row = await session.get(CaseRow, case_id, with_for_update=True)
+            if row is None:
+                raise NotInLedger(f"case {case_id} is not in the ledger: claim it before you add to it")
+            if row.closed_at is None:
+                return False
+            same = (col(EntryRow.case_id) == case_id, col(EntryRow.what) == entry.what)
+            told = (await session.scalars(select(col(EntryRow.data)).where(*same))).all()
+            if any(data.get("id") == once for data in told):
+                return False
+            late = (col(EntryRow.case_id) == case_id, col(EntryRow.seq) >= LATE)
+            number = await session.scalar(select(func.count()).select_from(EntryRow).where(*late))
+            data = {**entry.data, "id": once}
+            noted = _entry(case_id, LATE + (number or 0), entry.model_copy(update={"data": data}))
+            return await insert_once(session, noted)
 
     async def get(self, case_id: str) -> CaseRecord | None:
         """The case of that id."""
@@ -256,7 +281,7 @@ async def _next_number(session: AsyncSession, account: str, invoice_id: str) -> 
 
 async def _next_seq(session: AsyncSession, case_id: str) -> int:
     highest = await session.scalar(
-        select(func.max(col(EntryRow.seq))).where(col(EntryRow.case_id) == case_id)
+        select(func.max(col(EntryRow.seq))).where(col(EntryRow.case_id) == case_id, col(EntryRow.seq) < LATE)
     )
     return 0 if highest is None else highest + 1
 
@@ -266,7 +291,7 @@ async def _next_seq(session: AsyncSession, case_id: str) -> int:
 # Built once: this runs at every decision of every case, and building costs more than executing.
 _ENTRIES, _CASES = table(EntryRow).c, table(CaseRow).c
 _DROP_ENTRIES = delete(table(EntryRow)).where(
-    _ENTRIES.case_id == bindparam("of_case"), _ENTRIES.seq >= bindparam("from_seq")
+    _ENTRIES.case_id == bindparam("of_case"), _ENTRIES.seq >= bindparam("from_seq"), _ENTRIES.seq < LATE
 )
 _RUN = (
     select(_CASES.run_id, _CASES.seq_base, _CASES.past_runs)

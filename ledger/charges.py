@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 from sqlmodel import col
 
 from ledger.database import Database, put
 from ledger.records import ChargeRecord, from_row
-from ledger.tables import ChargeRow
+from ledger.tables import AttemptRow, ChargeRow, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What a charge was for, whoever made it, and the fingerprint of the card or account that was charged."""
+
+    invoice_id: str
+    fingerprint: str | None
 
 
 class Charges:
@@ -34,6 +42,19 @@ class Charges:
         async with self._database.read() as session:
             row = (await session.scalars(query)).first()
             return None if row is None else from_row(ChargeRecord, row)
+
+    async def trace(self, account: str, charge_id: str) -> Trace | None:
+        """What a charge was for: one of the engine's own or of others. None if the ledger never saw it."""
+        async with self._database.read() as session:
+            for row in (AttemptRow, ChargeRow):
+                columns = table(row).c
+                query = select(columns.invoice_id, columns.fingerprint).where(
+                    columns.account == account, columns.charge_id == charge_id
+                )
+                found = (await session.execute(query.limit(1))).first()
+                if found is not None:
+                    return Trace(invoice_id=found.invoice_id, fingerprint=found.fingerprint)
+        return None
 
     async def of_invoice(self, account: str, invoice_id: str) -> tuple[ChargeRecord, ...]:
         """The charges of an invoice that the engine did not make, oldest first."""

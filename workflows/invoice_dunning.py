@@ -46,6 +46,8 @@ class InvoiceDunning(Levers):
             start = parse_start(args)
         except ValueError as error:
             raise ApplicationError(str(error), type="InvalidInput", non_retryable=True) from error
+        # What was reported before the first reading is known by it.
+        self._inbox = [event for event in self._inbox if not isinstance(event, BillingEvent)]
         opened = await self._open(start)
         if opened.state is None or opened.policy is None:
             return await self._not_a_case(opened.refused)

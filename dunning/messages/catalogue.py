@@ -156,7 +156,7 @@ class Catalogue:
 
 def available_locales(folder: Path | None = None) -> tuple[str, ...]:
     """The locales that have words: those that the engine ships, and those of the business's own folder."""
-    return tuple(sorted({path.parent.name for path in _files(FOLDER) + _files(folder)}))
+    return tuple(sorted({*_shipped(FOLDER), *_own(folder)}))
 
 
 def catalogue_for(locale: str, folder: Path | None = None, *, default: str = DEFAULT) -> Catalogue:
@@ -184,14 +184,18 @@ def load(name: str, folder: Path | None = None) -> Catalogue:
     return _load(name, tuple((path, _stamp(path)) for path in paths))
 
 
-def _files(folder: Path | None) -> list[Path]:
-    return list(folder.glob(f"*/{FILE}")) if folder is not None else []
+@lru_cache(maxsize=8)
+def _shipped(folder: Path) -> dict[str, Path]:
+    return _own(folder)
+
+
+def _own(folder: Path | None) -> dict[str, Path]:
+    return {path.parent.name: path for path in folder.glob(f"*/{FILE}")} if folder is not None else {}
 
 
 def _layers(name: str, folder: Path | None) -> list[Path]:
     """The files that make a locale, the most general first: shipped, the language's own, the region's own."""
-    shipped = {path.parent.name: path for path in _files(FOLDER)}
-    own = {path.parent.name: path for path in _files(folder)}
+    shipped, own = _shipped(FOLDER), _own(folder)
     language = str(parse_locale(name).language)
     sister = nearest(name, shipped)
     base = shipped.get(sister) if parse_locale(sister).language == language else None

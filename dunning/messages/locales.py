@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton
@@ -23,6 +24,7 @@ _RIGHT_TO_LEFT, _LEFT_TO_RIGHT = frozenset({"R", "AL"}), frozenset({"L", "EN"})
 _BUDDHIST_YEARS = 543
 
 
+@lru_cache(maxsize=1024)
 def known_locale(name: str) -> Locale | None:
     """The locale that `name` means ("de", "es-MX", "zh_Hant_TW"), or None if there is no such locale."""
     try:
@@ -36,12 +38,17 @@ def nearest(wanted: str, available: Iterable[str], default: str = DEFAULT) -> st
 
     It is the locale itself, its language or a sister (pt-BR for pt); else what suits `default`; else English.
     """
-    names = {name: locale for name in sorted(available) if (locale := known_locale(name)) is not None}
+    names = _known(tuple(sorted(available)))
     for candidate in (wanted, default):
         locale = known_locale(candidate) or known_locale(candidate.strip().replace("_", "-").split("-")[0])
         if locale is not None and (found := _relative(locale, names)) is not None:
             return found
     return DEFAULT
+
+
+@lru_cache(maxsize=64)
+def _known(names: tuple[str, ...]) -> dict[str, Locale]:
+    return {name: locale for name in names if (locale := known_locale(name)) is not None}
 
 
 def _relative(wanted: Locale, names: dict[str, Locale]) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +14,11 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.interface import TASK_QUEUE
+from dunning.reports import REPORTS, line
+from dunning.start import parse_hint
+from dunning.values import Outcome
 from ledger import Ledger, LedgerError
+from ledger.records import CaseRecord
 from starter.errors import EngineUnavailable
 from starter.webhooks.stripe import Found, Query, Route, StripeEvent, Wake, query_of, route
 
@@ -27,7 +31,8 @@ MOST_CASES = 100
 #: Readers at once. More would open connections beyond the ledger's pool and close them again, for each event.
 MOST_READERS = 5
 
-Result = Literal["woken", "ignored", "gone"]
+Hint = dict[str, Any]
+Result = Literal["woken", "noted", "ignored", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,22 @@ class Receiver:
         """Route an event and wake its cases. Raises EngineUnavailable when the ledger or Temporal is away."""
         asked = query_of(event)
         routed = asked if isinstance(asked, Route) else route(event, await self._find(event, asked))
-        if not routed.wakes:
+        if not routed.wakes and routed.note is None:
             log.debug("event ignored", event_id=event.id, event_type=event.type, why=routed.why)
             return Receipt("ignored", why=routed.why)
-        told = await asyncio.gather(*(self._wake(wake, event) for wake in routed.wakes))
+        hint = event.hint | dict(routed.about)
+        told = await asyncio.gather(*(self._wake(wake, hint) for wake in routed.wakes))
         count = sum(told)
-        log.info("event received", event_id=event.id, event_type=event.type, cases=count)
-        return Receipt("woken", count) if count else Receipt("gone", why="the case runs no more")
+        if count < len(told) and event.type in REPORTS:  # one that has closed since it was looked up
+            routed = route(event, await self._find(event, asked)) if isinstance(asked, Query) else routed
+        noted = await self._note(routed.note, hint) if routed.note is not None else False
+        log.info("event received", event_id=event.id, event_type=event.type, cases=count, noted=noted)
+        if count:
+            return Receipt("woken", count)
+        if routed.note is not None:
+            why = "its case is closed" if noted else "its case is closed and knows it already"
+            return Receipt("noted", why=why)
+        return Receipt("gone", why="the case runs no more")
 
     async def _find(self, event: StripeEvent, query: Query) -> Found:
         try:
@@ -67,6 +81,8 @@ class Receiver:
 
     async def _look_up(self, event: StripeEvent, query: Query) -> Found:
         cases = self._ledger.cases
+        if query.charge is not None:
+            return await self._look_up_payment(query, query.charge)
         if query.invoice is None:
             page = await cases.find(
                 account=query.account,
@@ -82,7 +98,29 @@ class Receiver:
         suspension = await self._ledger.suspensions.active(query.account, latest.subscription)
         return Found(latest=latest, suspended=suspension is not None and query.invoice in suspension.invoices)
 
-    async def _wake(self, wake: Wake, event: StripeEvent) -> bool:
+    async def _look_up_payment(self, query: Query, charge: str) -> Found:
+        """The case whose invoice a charge was for, and what else the customer still owes."""
+        cases = self._ledger.cases
+        trace = await self._ledger.charges.trace(query.account, charge)
+        latest = await cases.by_invoice(query.account, trace.invoice_id) if trace else None
+        customer = latest.customer if latest else query.customer
+        if not customer:
+            return Found(latest=latest, card=trace.fingerprint if trace else None)
+        page = await cases.find(account=query.account, customer=customer, open_only=True, limit=MOST_CASES)
+        return Found(latest=latest, open=page.cases, card=trace.fingerprint if trace else None)
+
+    async def _note(self, case: CaseRecord, hint: Hint) -> bool:
+        """Add what is reported to the timeline of a closed case; False when it stands there already."""
+        event = parse_hint([hint], datetime.now(UTC))
+        entry = line(event, recovered=case.outcome is Outcome.RECOVERED)
+        assert entry is not None  # only reports are noted
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                return await self._ledger.cases.append_entry(case.id, entry, once=event.report or event.id)
+        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
+
+    async def _wake(self, wake: Wake, hint: Hint) -> bool:
         """Signal one case; False when it runs no more (Temporal knows before the ledger does)."""
         try:
             if wake.start:
@@ -93,12 +131,12 @@ class Receiver:
                     task_queue=TASK_QUEUE,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     start_signal=SIGNAL,
-                    start_signal_args=[event.hint],
+                    start_signal_args=[hint],
                     rpc_timeout=self._timeout,
                 )
             else:
                 handle = self._client.get_workflow_handle(wake.workflow_id)
-                await handle.signal(SIGNAL, event.hint, rpc_timeout=self._timeout)
+                await handle.signal(SIGNAL, hint, rpc_timeout=self._timeout)
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower():
                 return False

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from dunning.reports import FREEZING, REPORTS
 from dunning.values import Outcome
 from ledger.records import CaseRecord
 from workflows.ids import invoice_dunning_id
@@ -28,7 +29,7 @@ OWN_CALLS = "dunning-"
 #: Only these open a case.
 FAILURES = frozenset({"invoice.payment_failed", "invoice.payment_action_required"})
 
-Subject = Literal["invoice", "subscription", "customer"]
+Subject = Literal["invoice", "subscription", "customer", "charge"]
 
 #: By what the cases are found that an event concerns. An event of another type is not needed.
 CONCERNS: Mapping[str, Subject] = {
@@ -48,9 +49,7 @@ CONCERNS: Mapping[str, Subject] = {
     "payment_method.updated": "customer",
     "payment_method.automatically_updated": "customer",
     "setup_intent.succeeded": "customer",
-    "charge.refunded": "customer",
-    "charge.dispute.created": "customer",
-    "radar.early_fraud_warning.created": "customer",
+    **dict.fromkeys(REPORTS, "charge"),
 }
 
 #: What must have changed for an `…updated` event to matter, for such events are many
@@ -117,9 +116,17 @@ class StripeEvent:
     changed: frozenset[str] | None = None  # None: the event does not say
 
     @property
-    def hint(self) -> dict[str, str]:
+    def hint(self) -> dict[str, Any]:
         """What a case is told: small, and without anything personal."""
-        return {"type": self.type, "id": self.id, "created": self.created.isoformat()}
+        told = {"type": self.type, "id": self.id, "created": self.created.isoformat()}
+        return told | self._report if self.type in REPORTS else told
+
+    @property
+    def _report(self) -> dict[str, Any]:
+        """What a refund, a dispute or a warning says of a payment."""
+        said = {name: self.object.get(name) for name in ("status", "amount", "currency")}
+        said |= {"report": self.object.get("id"), "charge": _id_in(self.object.get("charge"))}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 def translate(body: bytes) -> StripeEvent:
@@ -145,21 +152,26 @@ def translate(body: bytes) -> StripeEvent:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What the ledger has to be asked before an event can be routed. Exactly one of the three is set."""
+    """What the ledger has to be asked before an event can be routed. One of these is set.
+
+    With a charge the customer may be, too, if the event happens to name one.
+    """
 
     account: str
     invoice: str | None = None
     subscription: str | None = None
     customer: str | None = None
+    charge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What the ledger knows about an event's subject."""
 
-    latest: CaseRecord | None = None  # of the invoice
+    latest: CaseRecord | None = None  # of the invoice, or of the invoice that the charge was for
     open: tuple[CaseRecord, ...] = ()  # of the subscription or the customer
     suspended: bool = False  # the invoice still causes a suspension
+    card: str | None = None  # the fingerprint of what the charge was made with
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +185,15 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Whom an event wakes; when nobody, `why` says why not."""
+    """Whom an event wakes; when nobody, `why` says why not.
+
+    `note` is the closed case in whose timeline it is to be noted; `about` is told beside the hint.
+    """
 
     wakes: tuple[Wake, ...] = ()
     why: str = ""
+    note: CaseRecord | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 def query_of(event: StripeEvent) -> Query | Route:
@@ -194,6 +211,8 @@ def query_of(event: StripeEvent) -> Query | Route:
     named = _subject_id(event, subject)
     if named is None:
         return Route(why=f"it names no {subject}")
+    if subject == "charge":
+        return Query(event.account, charge=named, customer=_customer_of(event))
     return Query(event.account, **{subject: named})
 
 
@@ -203,6 +222,8 @@ def route(event: StripeEvent, found: Found) -> Route:
         return _route_failure(event, found.latest)
     if CONCERNS[event.type] == "invoice":
         return _route_invoice(event, found)
+    if CONCERNS[event.type] == "charge":
+        return _route_report(event, found)
     if not found.open:
         return Route(why="no open case is concerned")
     return Route(tuple(Wake(case.workflow_id) for case in found.open))
@@ -232,6 +253,22 @@ def _route_invoice(event: StripeEvent, found: Found) -> Route:
     return Route(why="no open case is concerned")
 
 
+def _route_report(event: StripeEvent, found: Found) -> Route:
+    """A dispute or a warning concerns all open cases of the customer, a refund that of its invoice only.
+
+    Each case sees for itself whether the card is one of its own (`dunning.evolve`).
+    """
+    latest = found.latest
+    told = found.open if event.type in FREEZING else ()
+    if latest is not None and latest.open and latest.id not in {case.id for case in told}:
+        told = (latest, *told)
+    about = {"invoice": latest.invoice_id if latest else "", "card": found.card or ""}
+    note = latest if latest is not None and not latest.open else None
+    why = "" if told or note else "the payment belongs to no case"
+    wakes = tuple(Wake(case.workflow_id) for case in told)
+    return Route(wakes, why, note, {name: value for name, value in about.items() if value})
+
+
 def _start(event: StripeEvent) -> Wake:
     invoice = _text(event.object.get("id")) or ""
     start = {"invoice_id": invoice} | ({"account": event.account} if event.account else {})
@@ -249,9 +286,19 @@ def _not_dunned(invoice: Mapping[str, Any]) -> str:
 def _subject_id(event: StripeEvent, subject: Subject) -> str | None:
     """The id by which cases are found. Objects of that kind carry it as `id`, others name it."""
     own_kind = {"invoice": "invoice.", "subscription": "customer.subscription.", "customer": "customer."}
-    if event.type.startswith(own_kind[subject]):
+    if subject in own_kind and event.type.startswith(own_kind[subject]):
         return _text(event.object.get("id"))
-    named = event.object.get(subject)
+    return _id_in(event.object.get(subject))
+
+
+def _customer_of(event: StripeEvent) -> str | None:
+    """The customer, where a report carries one, or carries the whole charge."""
+    charge = _mapping(event.object.get("charge"))
+    return _id_in(event.object.get("customer")) or _id_in(charge.get("customer"))
+
+
+def _id_in(named: object) -> str | None:
+    """The id of something that is named, or there as a whole."""
     return _text(named.get("id") if isinstance(named, dict) else named)
 
 

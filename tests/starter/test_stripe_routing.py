@@ -66,6 +66,7 @@ def case(
         closed_reason="",
         next_at=None,
         next_what="",
+        next_action="",
         decline_code=None,
         decline_class=None,
         needs_human=False,
@@ -162,7 +163,14 @@ class TestOtherEvents:
                 Query("", customer="cus_1"),
             ),
             ("setup_intent.succeeded", {"id": "seti_1", "customer": "cus_1"}, Query("", customer="cus_1")),
-            ("charge.refunded", {"id": "ch_1", "customer": "cus_1"}, Query("", customer="cus_1")),
+            ("refund.created", {"id": "re_1", "charge": "ch_1"}, Query("", charge="ch_1")),
+            ("refund.failed", {"id": "re_1", "charge": {"id": "ch_1"}}, Query("", charge="ch_1")),
+            ("charge.dispute.created", {"id": "dp_1", "charge": "ch_1"}, Query("", charge="ch_1")),
+            (
+                "radar.early_fraud_warning.created",
+                {"id": "issfr_1", "charge": {"id": "ch_1", "customer": "cus_1"}},
+                Query("", customer="cus_1", charge="ch_1"),
+            ),
         ],
     )
     def test_are_looked_up_by_what_they_name(self, type: str, object: dict[str, Any], query: Query) -> None:
@@ -172,7 +180,8 @@ class TestOtherEvents:
         ("type", "object"),
         [
             ("payment_method.attached", {"id": "pm_1", "customer": None}),
-            ("charge.dispute.created", {"id": "dp_1", "charge": "ch_1"}),
+            ("charge.dispute.created", {"id": "dp_1", "charge": None}),
+            ("charge.refunded", {"id": "ch_1", "customer": "cus_1"}),  # refund.created tells of each refund
             ("invoice.created", {"id": "in_1"}),
             ("v1.invoice.payment_failed", {}),
         ],
