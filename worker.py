@@ -127,6 +127,7 @@ async def run(settings: Settings) -> None:
         ledger=ledger,
         policies=PolicyBook(settings.dunning_policies),
         business=load_business(settings.dunning_policies),
+        templates=settings.dunning_policies / "templates" if settings.dunning_policies else None,
     )
     try:
         async with AsyncExitStack() as stack:

@@ -34,6 +34,7 @@ class Deps:
     ledger: Ledger
     policies: PolicyBook
     business: BusinessProfile
+    templates: Path | None = None  # the business's own words, laid over those that are shipped
 
 
 def make_stripe(api_key: str, *, api_base: str | None = None, timeout: float = 20.0) -> stripe.StripeClient:

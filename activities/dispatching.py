@@ -74,6 +74,7 @@ class Dispatching:
     def __init__(self, deps: Deps, address: Address, hand: Hand) -> None:
         self._ledger = deps.ledger
         self._business = deps.business
+        self._templates = deps.templates
         self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
         self._address = address
         self._hand = hand
@@ -170,7 +171,7 @@ class Dispatching:
     def _words(self, this: Try, told: StripeInvoice, facts: Invoice) -> Rendered:
         try:
             context = self._context(this.send, told, facts, this.at)
-            return render(this.send.template, this.send.channel, context)
+            return render(this.send.template, this.send.channel, context, folder=self._templates)
         except ValidationError as error:
             fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
             sentence = (
@@ -200,7 +201,8 @@ class Dispatching:
             suspended_on=today if send.step == "suspended" else None,
             paid=paid,
             subscription_ended=facts.subscription_status == "canceled",
-            locale=next(iter(told.who.preferred_locales or ()), "en") if told.who else "en",
+            locale=next(iter(told.who.preferred_locales or ()), "") if told.who else "",
+            granted_days=send.days,
         )
 
 

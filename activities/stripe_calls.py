@@ -27,6 +27,8 @@ from dunning.case import CaseRef
 
 #: Every idempotency key of ours begins so: the webhook receiver knows the engine's own echoes by it.
 KEY_PREFIX = "dunning-"
+#: The event of a DELETE carries no idempotency key; the comment of a cancellation tells it is ours.
+OWN_COMMENT = f"{KEY_PREFIX}engine: final action"
 
 
 def charge_key(ref: CaseRef, number: int) -> str:
@@ -140,7 +142,9 @@ class StripeCalls:
         options = _options(ref, effect_key(ref, "cancel"))
         with guarded("subscriptions.cancel"):
             await self._client.subscriptions.cancel_async(
-                subscription, {"prorate": False, "invoice_now": False}, options
+                subscription,
+                {"prorate": False, "invoice_now": False, "cancellation_details": {"comment": OWN_COMMENT}},
+                options,
             )
 
 

@@ -17,6 +17,7 @@ from ledger import LedgerError
 from starter.cli_cases import cases_app
 from starter.cli_declines import declines_app
 from starter.cli_run import run_app
+from starter.cli_templates import templates_app
 from starter.ending import leave
 from starter.errors import DunningError, InvalidInput, SettingsError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(cases_app)
 app.add_typer(run_app)
 app.add_typer(declines_app)
+app.add_typer(templates_app)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -142,12 +142,18 @@ def translate(body: bytes) -> StripeEvent:
             type=_text(raw["type"]) or "",
             created=_moment(created),
             account=_text(raw.get("account")) or "",
-            own=(_text(request.get("idempotency_key")) or "").startswith(OWN_CALLS),
+            own=_is_own(request, _mapping(data.get("object"))),
             object=_mapping(data.get("object")),
             changed=frozenset(previous) if isinstance(previous, dict) else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise Malformed("the body is not a Stripe event: it has no id, type or created") from error
+
+
+def _is_own(request: Mapping[str, Any], what: Mapping[str, Any]) -> bool:
+    """An echo of a call of this engine's: by its idempotency key or, for a cancellation, by its comment."""
+    marks = (request.get("idempotency_key"), _mapping(what.get("cancellation_details")).get("comment"))
+    return any((_text(mark) or "").startswith(OWN_CALLS) for mark in marks)
 
 
 @dataclass(frozen=True, slots=True)

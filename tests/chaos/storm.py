@@ -103,7 +103,7 @@ class Invoice:
 class Storm:
     """Runs people through their weeks in bad weather."""
 
-    def __init__(self, worker: WorkerProcess, seed: int, cases: int, kills: int) -> None:
+    def __init__(self, worker: WorkerProcess, seed: int, cases: int, kills: int, *, brutal: bool = False) -> None:
         self.worker, self.engine, self.seed, self.count = worker, worker.engine, seed, cases
         self.invoices: list[Invoice] = []
         self.journal: list[ArrivedRequest] = []
@@ -113,7 +113,8 @@ class Storm:
         self.begun = datetime.now(UTC)
         self._clock = WorldClock(self.engine.temporal, self.engine.control)
         self._random = Random(seed)
-        self._kill_days = sorted(self._random.uniform(0, 21) for _ in range(kills))
+        self._brutal = brutal
+        self._kill_days = sorted(self._random.uniform(0.5, 13) for _ in range(kills))
         self._browser = httpx.AsyncClient(timeout=20.0, trust_env=False)
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -123,6 +124,8 @@ class Storm:
         """Eight weeks of it; then the faults stop, and everything settles."""
         signed_up = await self._all(lambda person: self._signs_up(person), people(self.seed, self.count))
         await self.engine.control.drain()
+        import time
+        print("signed up", time.process_time())
         await self._begin_faults()
         self.begun = await self.now()
         for renewed in await self._all(lambda who: self._renewals(*who), signed_up):
@@ -304,9 +307,9 @@ class Storm:
         for invoice, act in racing:
             invoice.acts.remove(act)
         races = [asyncio.create_task(self._pay(invoice, wait=self._random.random())) for invoice, _ in racing]
-        if self._kill_days and to >= self.begun + self._kill_days[0] * DAY and len(charged) >= 2:
+        if self._kill_days and to >= self.begun + self._kill_days[0] * DAY and len(moving) >= 4:
             self._kill_days.pop(0)
-            await self._kill_amid_calls(passing)
+            await self._kill_amid_calls(passing, moving)
         await asyncio.gather(passing, *races)
         if races:
             await self._settle(moving)
@@ -348,8 +351,9 @@ class Storm:
 
     # --- kills --------------------------------------------------------------------------------------------
 
-    async def _kill_amid_calls(self, passing: asyncio.Task[None]) -> None:
+    async def _kill_amid_calls(self, passing: asyncio.Task[None], moving: list[Invoice]) -> None:
         """SIGKILL while calls hang: some not carried out yet, some carried out and not answered."""
+        t0=monotonic()
         control = self.engine.control
         gates = [
             await control.fault(kind, service=service, method="POST", path=path, times=2)
@@ -358,6 +362,9 @@ class Storm:
         ]  # type: ignore[list-item]
         waits = [asyncio.create_task(control.held(gate, timeout=20)) for gate in gates]
         await asyncio.wait([passing, *waits], return_when=asyncio.FIRST_COMPLETED)
+        if not self._brutal:
+            await self._nobody_thinks(moving)
+        print("kill after", monotonic()-t0)
         await self.worker.kill()
         self.kills += 1
         for gate in gates:
@@ -365,6 +372,19 @@ class Storm:
         await asyncio.gather(*waits, return_exceptions=True)  # those that nothing ran into
         await asyncio.gather(*(self._forget_worker(invoice) for invoice in self.invoices))
         await self.worker.start()
+
+    async def _nobody_thinks(self, moving: list[Invoice]) -> None:
+        """Wait until no workflow task runs: Temporal would wait ten seconds for each that dies."""
+
+        async def thinks(invoice: Invoice) -> bool:
+            try:
+                found = await self.engine.temporal.get_workflow_handle(invoice.workflow_id).describe()
+            except RPCError:
+                return False
+            return found.raw_description.HasField("pending_workflow_task")
+
+        while any([await thinks(invoice) for invoice in moving]):
+            pass
 
     async def _forget_worker(self, invoice: Invoice) -> None:
         """Temporal waits ten seconds for the worker that knew the case; the storm does not."""

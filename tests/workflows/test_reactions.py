@@ -42,7 +42,7 @@ async def only(engine: Engine, *types: str) -> None:
     """Of all that Stripe reports from now on, only these events arrive."""
     named = "|".join(types).replace(".", r"\.")
     await engine.control.webhook_fault(
-        "drop", service="stripe", times=0, event=rf'"type": "(?!(?:{named})")[^"]+"'
+        "drop", service="stripe", times=0, event=rf'(?m)^  "type": "(?!(?:{named})")[^"]+"'
     )
 
 
