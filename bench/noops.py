@@ -78,6 +78,24 @@ class NoStripe(BillingActivities):
         done: EffectDone = _effect(order)
         return done
 
+    @activity.defn(name="take_over")
+    async def take_over(self, order: Order) -> EffectDone:
+        """Done."""
+        done: EffectDone = _effect(order)
+        return done
+
+    @activity.defn(name="give_back")
+    async def give_back(self, order: Order) -> EffectDone:
+        """Done."""
+        done: EffectDone = _effect(order)
+        return done
+
+    @activity.defn(name="move_default")
+    async def move_default(self, order: Order) -> EffectDone:
+        """Done."""
+        done: EffectDone = _effect(order)
+        return done
+
 
 class NoEmail(EmailActivities):
     """SendGrid, accepting at once."""
