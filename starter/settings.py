@@ -190,8 +190,11 @@ def _problems(settings: Settings, purpose: Purpose) -> Iterator[str]:
             yield f"{name.upper()} is malformed: write an address such as http://127.0.0.1:9100, or nothing"
     if not re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", settings.database_url):
         yield "DATABASE_URL is malformed: write sqlite:///file or postgresql://user:password@host/database"
-    if settings.dunning_policies is not None and not settings.dunning_policies.is_dir():
-        yield f"DUNNING_POLICIES: there is no folder {settings.dunning_policies}: create it, or set nothing"
+    folder = settings.dunning_policies
+    if folder is not None and not folder.is_dir():
+        yield f"DUNNING_POLICIES: there is no folder {folder}: create it, or set nothing"
+    elif purpose == "up" and (folder is None or not (folder / "business.yaml").is_file()):
+        yield "DUNNING_POLICIES is missing: set it to a folder whose business.yaml says who writes to customers"
 
 
 def _texts(value: object) -> list[str]:

@@ -18,6 +18,7 @@ GOOD = {
     "TWILIO_MESSAGING_SERVICE_SID": "MG" + "0" * 32,
     "PUBLIC_BASE_URL": "https://billing.example.com",
     "DUNNING_SECRET_KEY": "s" * 32,
+    "DUNNING_POLICIES": "policies",
 }
 OURS = ("STRIPE_", "SENDGRID_", "TWILIO_", "DUNNING_", "TEMPORAL_", "DATABASE_URL", "PUBLIC_BASE_URL")
 
@@ -30,6 +31,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith(OURS)]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "business.yaml").write_text("name: Example\n", encoding="utf-8")
 
 
 def test_without_any_setting_there_are_defaults() -> None:
@@ -105,6 +108,7 @@ class TestMissing:
             ("DATABASE_URL", "mysql://db"),
             ("STRIPE_API_BASE", "127.0.0.1:9100"),
             ("DUNNING_POLICIES", "no/such/folder"),
+            ("DUNNING_POLICIES", "."),  # a folder without a business.yaml
         ],
     )
     def test_names_what_is_malformed(self, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
