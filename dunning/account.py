@@ -1,14 +1,14 @@
 """Whether the settings of a Stripe account contradict the policies that run on it. Pure.
 
-Most of Stripe's revenue-recovery settings cannot be read by API (docs.stripe.com/billing/revenue-recovery), so
-they are inferred from what they did: a sample of recent invoices, charges, subscriptions and endpoints. What
-leaves no trace, such as Stripe's own mails, stays a line of a checklist.
+Most of Stripe's revenue-recovery settings cannot be read by API (docs.stripe.com/billing/revenue-recovery),
+so they are inferred from what they did: a sample of recent invoices, charges, subscriptions and endpoints.
+What leaves no trace, such as Stripe's own mails, stays a line of a checklist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -28,20 +28,19 @@ PAUSED_BY_STRIPE = frozenset({"final_payment_failure", "first_payment_failure"})
 GIVEN_UP_BY_STRIPE = frozenset({"max_payment_attempts", "payment_not_received"})
 #: Fewer examples than this may be somebody's single decision.
 _FEW = 2
+_TAKES_OVER_WITHIN = timedelta(hours=1)  # turning auto_advance off is a case's first step
 
 
 class SampledInvoice(Value):
-    """An invoice that is owed or was given up. `case`: whether one of ours is open for it."""
+    """An invoice that is owed or was given up. `case_since`: one of our cases is open for it since then."""
 
     id: str
     status: str
-    collection_method: str = "charge_automatically"
     attempted: bool = False
     next_payment_attempt: datetime | None = None
     given_up_because: str | None = None  # status_details.uncollectible.reason
-    case: bool = False
+    case_since: datetime | None = None
     owner: Owner | None = None  # by the policy of its case
-    opened_at: datetime | None = None
 
 
 class SampledCharge(Value):
@@ -60,7 +59,6 @@ class SampledSubscription(Value):
     status: str
     canceled_because: str | None = None  # cancellation_details.reason
     paused_because: str | None = None  # status_details.paused.subscription.type
-    by_engine: bool = False  # a case of ours canceled it
 
 
 class SampledEndpoint(Value):
@@ -118,7 +116,8 @@ CHECKLIST = (
 def _retried_by_stripe(sample: Sample, owners: frozenset[Owner]) -> Iterator[Finding]:
     if "engine" not in owners:
         return
-    kept = [i for i in sample.invoices if i.case and i.owner == "engine" and _stripe_goes_on(i)]
+    ours = [i for i in sample.invoices if i.owner == "engine" and _stripe_goes_on(i)]
+    kept = [i for i in ours if i.case_since is not None and sample.at - i.case_since > _TAKES_OVER_WITHIN]
     if kept:
         yield Finding(
             code="stripe_retries_our_case",
@@ -128,15 +127,15 @@ def _retried_by_stripe(sample: Sample, owners: frozenset[Owner]) -> Iterator[Fin
             examples=_ids(kept),
         )
     charged = [c for c in sample.charges if not c.by_api]
-    if charged:
+    if len({c.invoice for c in charged}) >= _FEW:  # a single one may be a customer's on the hosted page
         yield Finding(
             code="charged_beside_us",
-            text=f"{_many(charged, 'failed charge')} on invoices of open cases {_were(charged)} asked for by "
-            f"nobody's API call: Stripe retries too and uses up the limits of the cards; turn retries off "
-            f"under {RETRIES}",
+            text=f"{_many(charged, 'failed charge')} on invoices of open cases came from no API call: "
+            "Stripe retries too, and uses up the limits of the cards; turn its retries off under "
+            f"{RETRIES}",
             examples=_ids(charged),
         )
-    waiting = [i for i in sample.invoices if not i.case and i.attempted and _stripe_goes_on(i)]
+    waiting = [i for i in sample.invoices if i.case_since is None and i.attempted and _stripe_goes_on(i)]
     if len(waiting) >= _FEW and owners == {"engine"}:
         yield Finding(
             code="stripe_retries",
@@ -149,7 +148,7 @@ def _retried_by_stripe(sample: Sample, owners: frozenset[Owner]) -> Iterator[Fin
 
 def _not_retried(sample: Sample, owners: frozenset[Owner]) -> Iterator[Finding]:
     """Who leaves the charging to Stripe needs Stripe to charge."""
-    idle = [i for i in sample.invoices if i.case and i.owner in ("stripe", "shared") and i.attempted]
+    idle = [i for i in sample.invoices if i.owner in ("stripe", "shared") and i.attempted]
     if len(idle) < _FEW or any(_stripe_goes_on(invoice) for invoice in idle):
         return
     if owners & {"stripe", "shared"}:
@@ -162,9 +161,7 @@ def _not_retried(sample: Sample, owners: frozenset[Owner]) -> Iterator[Finding]:
 
 
 def _ended_by_stripe(sample: Sample) -> Iterator[Finding]:
-    canceled = [
-        s for s in sample.subscriptions if s.canceled_because == CANCELED_BY_STRIPE and not s.by_engine
-    ]
+    canceled = [s for s in sample.subscriptions if s.canceled_because == CANCELED_BY_STRIPE]
     if canceled:
         yield Finding(
             code="stripe_cancels",
@@ -238,10 +235,6 @@ Named = SampledInvoice | SampledCharge | SampledSubscription
 def _many(found: Iterable[Named], what: str) -> str:
     count = len(list(found))
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _were(found: list[SampledCharge]) -> str:
-    return "was" if len(found) == 1 else "were"
 
 
 def _ids(found: Iterable[Named]) -> tuple[str, ...]:

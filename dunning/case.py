@@ -89,6 +89,7 @@ class Verdict(Value):
     locked: bool = False  # the network forbids charging this method again
     hide_reason: bool = False
     identity: str | None = None  # the method that failed
+    unknown: bool = False  # a code came that the rules do not know: a person should look
     words: str = ""
 
 

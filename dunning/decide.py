@@ -26,7 +26,7 @@ from dunning.decision import (
     TakeOver,
 )
 from dunning.policy import Policy
-from dunning.retries import next_retry
+from dunning.retries import has_fresh_method, next_retry
 from dunning.timeline import named, spoken
 from dunning.values import DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
 
@@ -116,11 +116,28 @@ def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, 
     word = words.answer_due(_last_words(state, outcome), state, policy, now)
     if word is not None:
         return _speak(word, state, policy, now)
+    lost = _lost_charge(state, now)
+    if lost is not None:
+        return lost
     if state.give_back and state.found_auto_advance and state.invoice.status == "open":
         return Due(now, 0, "Stripe goes on with the invoice, as it was found", GiveBack(auto_advance=True))
     via = state.recovered_via or (RecoveredVia.CUSTOMER if outcome is Outcome.RECOVERED else None)
     turn = Turn(to="closed", at=now, reason=reason, outcome=outcome, via=via)
     return Due(now, 0, reason, turn=turn)
+
+
+def _lost_charge(state: CaseState, now: datetime) -> Due | None:
+    """A charge that got no answer may be what paid: the case asks under the attempt's own key before it ends.
+
+    Only an invoice that nobody can charge any more is asked about in this way.
+    """
+    unanswered = any(fault.what == "charge" for fault in state.faults)
+    if not unanswered or state.invoice.status not in ("paid", "void"):
+        return None
+    blind = not (state.retry_asked or has_fresh_method(state))
+    action = Charge(number=state.next_number, blind=blind)
+    why = "asking what became of the charge that got no answer"
+    return Due(now, 0, why, action, not_after=now + _CHARGE_WITHIN)
 
 
 def _last_words(state: CaseState, outcome: Outcome) -> tuple[str, ...]:

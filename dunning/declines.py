@@ -163,6 +163,7 @@ def classify(failure: Failure | None, at: datetime | None = None) -> Verdict:
         locked=any(vote.rule.locked for vote in votes),
         hide_reason=hidden,
         identity=failure.method.identity if failure.method else None,
+        unknown=not all(vote.is_known for vote in votes),
         words=_words(votes, decider) + (" (never tell the customer)" if hidden else ""),
     )
 

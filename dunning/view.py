@@ -41,7 +41,7 @@ def waiting_on(state: CaseState) -> WaitingOn | None:
         return None
     if state.hold is not None:
         return WaitingOn.HOLD
-    if needs_human(state):
+    if state.human is not None or state.request is not None:
         return WaitingOn.HUMAN
     if state.invoice.processing:
         return WaitingOn.BANK
@@ -52,8 +52,9 @@ def waiting_on(state: CaseState) -> WaitingOn | None:
 
 
 def needs_human(state: CaseState) -> bool:
-    """A person must decide, or the world does not answer."""
-    return state.human is not None or state.request is not None or bool(state.faults)
+    """A person must decide, the world does not answer, or a code came that nobody knows yet."""
+    strange = state.verdict is not None and state.verdict.unknown
+    return state.human is not None or state.request is not None or bool(state.faults) or strange
 
 
 def facets(state: CaseState, decision: Decision, policy: Policy) -> dict[str, Any]:

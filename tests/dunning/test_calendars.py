@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from dunning.values import Channel, Outcome, RecoveredVia, Stage
+from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
+from dunning.view import needs_human, waiting_on
 from tests.dunning.cases import NEW_CARD, Run, days, opened
 
 
@@ -120,6 +121,13 @@ def test_fraud_is_frozen_nothing_is_said_and_a_person_decides() -> None:
     run.to_the_end()
     assert run.log == []
     assert run.state.outcome is Outcome.STOPPED
+
+
+def test_a_code_that_nobody_knows_is_tried_twice_at_most_and_shown_to_a_person() -> None:
+    run = Run(opened("brand_new_code"), outcomes=dict.fromkeys(range(1, 20), "brand_new_code")).until(10)
+    assert days(run, ["charge"]) == [(1, "charge brand_new_code"), (3, "charge brand_new_code")]
+    assert needs_human(run.state)
+    assert waiting_on(run.state) is not WaitingOn.HUMAN  # the case goes on without an answer
 
 
 def test_revoked_authorisation_is_asked_once_and_then_a_person_decides() -> None:
