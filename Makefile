@@ -4,7 +4,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo dev up test lint bench lock
+.PHONY: help demo dev up test chaos lint bench lock
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make dev     the demo's stack without its cast, to try things (ARGS=--json: one line for programs)"
 	@echo "make up      the engine against your Stripe, SendGrid and Twilio accounts"
 	@echo "make test    all tests (ARGS=-x tests/dunning: some)"
+	@echo "make chaos   two hundred cases in a storm of faults (CHAOS_SEED=7: the same one again)"
 	@echo "make lint    ruff, strict types, import contracts"
 	@echo "make bench   the benchmark"
 	@echo "make lock    new locks from pyproject.toml"
@@ -27,6 +28,15 @@ up: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# A seed of its own each time; it is printed first, and with whatever goes wrong.
+chaos: export CHAOS_SEED ?= $(shell date +%s)
+chaos: export CHAOS_CASES ?= 200
+chaos: export CHAOS_KILLS ?= 10
+chaos: export CHAOS_BRUTAL ?= 1
+chaos: $(VENV)/.installed-dev
+	@echo "CHAOS_SEED=$$CHAOS_SEED: $$CHAOS_CASES cases, $$CHAOS_KILLS kills"
+	@$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

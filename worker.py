@@ -29,6 +29,7 @@ from activities.texter import TwilioTexter
 from dunning.declines import rules
 from dunning.policy import PolicyError
 from ledger import Ledger, LedgerError
+from starter.account_check import looking_beside
 from starter.ending import leave
 from starter.errors import DunningError, SettingsError
 from starter.logs import configure
@@ -134,7 +135,8 @@ async def run(settings: Settings) -> None:
             for worker in make_workers(client, deps, settings):
                 await stack.enter_async_context(worker)
             log.info("worker is serving %s and %s", TASK_QUEUE, STRIPE_TASK_QUEUE)
-            await stop.wait()
+            async with looking_beside(settings):
+                await stop.wait()
             log.info("worker is stopping")
     finally:
         await ledger.close()

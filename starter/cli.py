@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger import LedgerError
 from starter.cli_cases import cases_app
+from starter.cli_check import check_app
 from starter.cli_declines import declines_app
 from starter.cli_run import run_app
 from starter.cli_templates import templates_app
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(cases_app)
 app.add_typer(run_app)
+app.add_typer(check_app)
 app.add_typer(declines_app)
 app.add_typer(templates_app)
 

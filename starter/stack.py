@@ -23,6 +23,7 @@ from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
 from ledger import upgrade
 from sandbox.control_client import ControlClient
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN
+from starter.account_check import looking_beside
 from starter.binaries import dev_server, temporal_binary
 from starter.cli_output import say, warn
 from starter.errors import EngineUnavailable, SettingsError
@@ -305,7 +306,8 @@ async def _up() -> int:
         )
         say(f"App        {app}, for {settings.public_base_url}")
         say("The engine runs. Ctrl-C ends it.")
-        raise await children.first_end()
+        async with looking_beside(settings, lambda found: warn(f"{found.severity}: {found.text}")):
+            raise await children.first_end()
 
 
 async def _own_temporal(children: Processes, settings: Settings) -> tuple[Settings, str]:

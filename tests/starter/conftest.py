@@ -16,6 +16,7 @@ import stripe
 from temporalio.client import Client, WorkflowHandle
 
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
+from dunning.values import Outcome
 from ledger import Ledger
 from sandbox.app import serving_in_thread
 from sandbox.control_client import ControlClient
@@ -57,6 +58,15 @@ class Engine:
         await self.client.start(renewal.invoice)
         await self.opened(renewal.invoice)
         return renewal
+
+    async def paid_by_hand(self, renewal: Renewal) -> str:
+        """Somebody charges the invoice in Stripe's dashboard, and its case closes; returns the charge."""
+        await self.shop.stripe.invoices.pay_async(renewal.invoice)
+        await self.tell("invoice.paid", {"id": renewal.invoice, "object": "invoice"})
+        assert (await self.client.result(renewal.invoice)).outcome is Outcome.RECOVERED
+        books = await self.shop.control.stripe_books()
+        rows = [row for row in books["charges"] if row["invoice"] == renewal.invoice]
+        return next(str(row["id"]) for row in rows if row["status"] == "succeeded")
 
     async def opened(self, invoice: str) -> None:
         """Wait until the case of an invoice stands in the ledger and waits for something."""

@@ -25,6 +25,8 @@ def test_words_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "args", [["insufficient_funds", "--network-advice", "26"], ["insufficient_funds", "--brand", "fisa"]]
 )
-def test_a_network_code_without_its_brand_is_refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_code_without_its_brand_is_refused(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["declines", "explain", *args]) == 2
     assert "brand" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import stripe
@@ -219,6 +219,53 @@ class TestOtherEvents:
             answer = query_of(event(type, own=True))
             assert isinstance(answer, Route)
             assert "itself" in answer.why
+
+
+class TestReports:
+    DISPUTE: ClassVar[dict[str, Any]] = {
+        "id": "dp_1",
+        "charge": "ch_1",
+        "amount": 1900,
+        "currency": "usd",
+        "status": "needs_response",
+    }
+
+    def test_of_a_dispute_tells_what_a_case_needs_to_know(self) -> None:
+        told = event("charge.dispute.created", self.DISPUTE).hint
+        assert {name: told[name] for name in ("report", "charge", "amount", "currency", "status")} == {
+            "report": "dp_1",
+            "charge": "ch_1",
+            "amount": 1900,
+            "currency": "usd",
+            "status": "needs_response",
+        }
+
+    @pytest.mark.parametrize("type", ["charge.dispute.created", "radar.early_fraud_warning.created"])
+    def test_of_disputes_and_warnings_wake_all_open_cases_of_the_customer(self, type: str) -> None:
+        paid = case(outcome=Outcome.RECOVERED, closed=timedelta(days=-1))
+        answer = route(event(type, self.DISPUTE), Found(paid, open=(case(invoice="in_2"),), card="fp_1"))
+        assert answer.wakes == (Wake("invoice-dunning/in_2"),)
+        assert answer.note == paid
+        assert answer.about == {"invoice": "in_1", "card": "fp_1"}
+
+    @pytest.mark.parametrize("type", ["refund.created", "refund.failed", "charge.dispute.closed"])
+    def test_of_other_kinds_concern_the_invoice_only(self, type: str) -> None:
+        others = (case(invoice="in_2"),)
+        assert route(event(type, self.DISPUTE), Found(case(), open=others)).wakes == (
+            Wake("invoice-dunning/in_1"),
+        )
+        paid = case(outcome=Outcome.RECOVERED, closed=timedelta(days=-1))
+        answer = route(event(type, self.DISPUTE), Found(paid, open=others))
+        assert (answer.wakes, answer.note) == ((), paid)
+
+    def test_of_an_open_case_wake_it_once(self) -> None:
+        answer = route(event("charge.dispute.created", self.DISPUTE), Found(case(), open=(case(),)))
+        assert answer.wakes == (Wake("invoice-dunning/in_1"),)
+        assert answer.note is None
+
+    def test_of_a_payment_that_no_case_knows_wake_nobody(self) -> None:
+        answer = route(event("refund.created", {"id": "re_1", "charge": "ch_1"}), Found())
+        assert (answer.wakes, answer.note, answer.why) == ((), None, "the payment belongs to no case")
 
 
 class TestReading:

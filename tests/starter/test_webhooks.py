@@ -142,6 +142,21 @@ class TestAfterTheEnd:
         await eventually(again, "the second episode opens")
 
 
+class TestReportsOnPayments:
+    async def test_a_refund_after_the_recovery_is_noted_once(self, engine: Engine) -> None:
+        renewal = await engine.case("insufficient_funds", "succeeded")
+        found = await engine.ledger.cases.by_invoice("", renewal.invoice)
+        assert found is not None
+        charge = await engine.paid_by_hand(renewal)
+        refund = {"id": "re_1", "charge": charge, "amount": 500, "currency": "usd", "status": "succeeded"}
+        answers = [(await engine.tell("refund.created", refund)).json() for _ in range(2)]
+        assert [answer["result"] for answer in answers] == ["noted", "noted"]
+        assert answers[1]["why"] == "its case is closed and knows it already"
+        lines = [e for e in await engine.ledger.cases.entries(found.id) if e.by == "stripe"]
+        assert [(e.what, e.data["amount"]) for e in lines] == [("recovery.refunded", 500)]
+        assert 'type="refund.created"' in (await engine.http.get("/metrics")).text
+
+
 class TestRefusals:
     async def test_a_wrong_signature(self, engine: Engine) -> None:
         answer = await engine.post("{}", secret="whsec_wrong")

@@ -1,0 +1,40 @@
+"""Money that comes past the engine: in parts, by a credit note, out of band, at the last moment."""
+
+from __future__ import annotations
+
+from dunning.values import Outcome, RecoveredVia
+from tests.dunning.cases import Run, days, is_closed, opened
+
+
+def test_a_part_that_is_paid_leaves_the_case_open_for_the_rest() -> None:
+    run = Run(opened()).until(2)
+    run.event(amount_remaining=500)
+    assert not is_closed(run)
+    run.until(4)
+    assert run.state.invoice.amount_remaining == 500
+    assert days(run, ["charge"]) == [(1, "charge insufficient_funds"), (3, "charge insufficient_funds")]
+
+
+def test_a_credit_note_over_the_rest_ends_the_case_without_a_charge() -> None:
+    run = Run(opened()).until(2)
+    run.event(status="paid", amount_remaining=0, paid_out_of_band=True)
+    assert is_closed(run)
+    assert (run.state.outcome, run.state.recovered_via) == (Outcome.RECOVERED, RecoveredVia.OUT_OF_BAND)
+    assert days(run, ["charge"]) == [(1, "charge insufficient_funds")]
+
+
+def test_a_payment_between_the_decision_and_the_charge_is_not_charged_again() -> None:
+    run = Run(opened()).until(0)
+    run.world = run.state.invoice.model_copy(update={"status": "paid", "amount_remaining": 0})
+    run.until(2)
+    assert is_closed(run)
+    assert days(run) == [(1, "email recovered")]
+    assert run.state.recovered_via is RecoveredVia.CUSTOMER
+
+
+def test_money_on_its_way_holds_every_charge_and_the_suspension() -> None:
+    run = Run(opened("expired_card")).until(2)
+    run.event(processing=True)
+    run.until(30)
+    assert "suspend" not in [what for _, what in run.log]
+    assert days(run, ["charge"]) == []
