@@ -27,7 +27,7 @@ up: $(VENV)/.installed
 	@$(BIN)/dunning up $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 # A seed of its own each time; it is printed first, and with whatever goes wrong.
 chaos: export CHAOS_SEED ?= $(shell date +%s)

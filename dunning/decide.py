@@ -96,6 +96,8 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     if state.human is not None:
         asked = [due for due in _charges(state, policy, now) if not _is_blind(due)]
         return [*_answers(state, policy, now), *asked, _for_a_person(state, policy, now)]
+    if state.invoice.processing:  # nobody is reminded or suspended while money is on its way
+        return [*_answers(state, policy, now), *_charges(state, policy, now)]
     dues = [*_answers(state, policy, now), *_charges(state, policy, now), *_words(state, policy, now)]
     if _stripe_goes_on(state, policy):
         why = "this engine charges the invoice: Stripe's own retries are turned off"

@@ -194,7 +194,7 @@ def _problems(settings: Settings, purpose: Purpose) -> Iterator[str]:
     if folder is not None and not folder.is_dir():
         yield f"DUNNING_POLICIES: there is no folder {folder}: create it, or set nothing"
     elif purpose == "up" and (folder is None or not (folder / "business.yaml").is_file()):
-        yield "DUNNING_POLICIES is missing: set it to a folder whose business.yaml says who writes to customers"
+        yield "DUNNING_POLICIES is missing: name a folder whose business.yaml says who writes to customers"
 
 
 def _texts(value: object) -> list[str]:

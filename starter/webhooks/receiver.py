@@ -59,7 +59,8 @@ class Receiver:
             log.debug("event ignored", event_id=event.id, event_type=event.type, why=routed.why)
             return Receipt("ignored", why=routed.why)
         hint = event.hint | dict(routed.about)
-        told = await asyncio.gather(*(self._wake(wake, hint) for wake in routed.wakes))
+        # One after the other: the head start of the oldest case lets its charge go first (`ledger.turns`).
+        told = [await self._wake(wake, hint) for wake in routed.wakes]
         count = sum(told)
         if count < len(told) and event.type in REPORTS:  # one that has closed since it was looked up
             routed = route(event, await self._find(event, asked)) if isinstance(asked, Query) else routed

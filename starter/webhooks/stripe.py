@@ -232,7 +232,7 @@ def route(event: StripeEvent, found: Found) -> Route:
         return _route_report(event, found)
     if not found.open:
         return Route(why="no open case is concerned")
-    return Route(tuple(Wake(case.workflow_id) for case in found.open))
+    return Route(tuple(Wake(case.workflow_id) for case in _oldest_first(found.open)))
 
 
 def _route_failure(event: StripeEvent, latest: CaseRecord | None) -> Route:
@@ -265,7 +265,7 @@ def _route_report(event: StripeEvent, found: Found) -> Route:
     Each case sees for itself whether the card is one of its own (`dunning.evolve`).
     """
     latest = found.latest
-    told = found.open if event.type in FREEZING else ()
+    told = _oldest_first(found.open) if event.type in FREEZING else ()
     if latest is not None and latest.open and latest.id not in {case.id for case in told}:
         told = (latest, *told)
     about = {"invoice": latest.invoice_id if latest else "", "card": found.card or ""}
@@ -273,6 +273,11 @@ def _route_report(event: StripeEvent, found: Found) -> Route:
     why = "" if told or note else "the payment belongs to no case"
     wakes = tuple(Wake(case.workflow_id) for case in told)
     return Route(wakes, why, note, {name: value for name, value in about.items() if value})
+
+
+def _oldest_first(cases: tuple[CaseRecord, ...]) -> tuple[CaseRecord, ...]:
+    """What is owed for longest is charged first, so its case is told first."""
+    return tuple(sorted(cases, key=lambda case: (case.opened_at, case.id)))
 
 
 def _start(event: StripeEvent) -> Wake:

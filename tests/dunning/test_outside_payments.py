@@ -32,9 +32,22 @@ def test_a_payment_between_the_decision_and_the_charge_is_not_charged_again() ->
     assert run.state.recovered_via is RecoveredVia.CUSTOMER
 
 
-def test_money_on_its_way_holds_every_charge_and_the_suspension() -> None:
+def test_nobody_is_charged_reminded_or_suspended_while_money_is_on_its_way() -> None:
     run = Run(opened("expired_card")).until(2)
     run.event(processing=True)
     run.until(30)
-    assert "suspend" not in [what for _, what in run.log]
-    assert days(run, ["charge"]) == []
+    assert days(run) == [(0, "email payment_failed")]
+    run.event(status="paid", amount_remaining=0, processing=False)
+    assert days(run) == [(0, "email payment_failed"), (30, "email recovered")]
+
+
+def test_money_that_comes_back_after_the_last_day_moves_it_until_a_notice_was_out_for_long_enough() -> None:
+    run = Run(opened("expired_card")).until(2)
+    run.event(processing=True)
+    run.until(30)
+    run.event(processing=False)
+    run.until(50)
+    told = next(day for day, what in run.log if what in ("email grace_started", "email final_notice"))
+    suspended = next(day for day, what in run.log if what == "suspend")
+    assert told >= 30
+    assert suspended >= told + 2

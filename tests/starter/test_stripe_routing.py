@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -189,8 +190,9 @@ class TestOtherEvents:
     def test_that_name_nobody_or_are_not_needed_wake_nobody(self, type: str, object: dict[str, Any]) -> None:
         assert isinstance(query_of(event(type, object)), Route)
 
-    def test_of_a_customer_wake_all_open_cases(self) -> None:
-        found = Found(open=(case(), case(invoice="in_2", workflow_id="by-hand")))
+    def test_of_a_customer_wake_all_open_cases_the_oldest_first(self) -> None:
+        newer = replace(case(invoice="in_2", workflow_id="by-hand"), opened_at=NOW)
+        found = Found(open=(newer, case()))
         answer = route(event("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}), found)
         assert answer.wakes == (Wake("invoice-dunning/in_1"), Wake("by-hand"))
 
