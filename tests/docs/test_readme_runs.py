@@ -24,7 +24,7 @@ from tests.docs.markdown import ROOT, Block, blocks
 from tests.e2e.commands import VENV, environment, line_of, started
 from tests.fixtures.temporal import eventually
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("readme")]  # one stack for the file
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]  # one stack at a time
 
 #: What the README writes, and which the reader replaces.
 INVOICE, SANDBOX = "in_123", f"http://127.0.0.1:{SANDBOX_PORT}"

@@ -11,6 +11,7 @@ from tests.e2e.commands import make
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.xdist_group("stack")
 def test_every_fate_comes_out_as_cast_and_the_demo_ends_by_itself() -> None:
     demo = make("demo", "--exit", timeout=280)
 
