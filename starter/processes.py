@@ -171,15 +171,23 @@ async def processes(logs: Path) -> AsyncIterator[Processes]:
             await asyncio.to_thread(guard.wait)
 
 
+#: Among the ports taken: a wanted one was busy.
+_CROWDED = 0
+
+
 def port_near(wanted: int, taken: set[int], tell: Callable[[str], None], what: str) -> int:
-    """The wanted port, or a free one if it is busy; then `tell` says so in one line."""
+    """The wanted port, or a free one if it is busy; then `tell` says so in one line.
+
+    One busy port means that another stack is about, which may be starting: its other ports are left to it.
+    """
     port = wanted
-    while port in taken or not _is_free(port):
+    while port in taken or (port == wanted and _CROWDED in taken) or not _is_free(port):
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = probe.getsockname()[1]
     taken.add(port)
     if port != wanted:
+        taken.add(_CROWDED)
         tell(f"port {wanted} is busy: {what} takes {port}")
     return port
 

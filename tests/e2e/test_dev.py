@@ -28,7 +28,7 @@ from starter.stack import SANDBOX_PORT, STRIPE_KEY, Addresses
 from tests.e2e.commands import VENV, descendants, line_of, run, started
 from tests.fixtures.temporal import eventually
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("stack")]  # one stack at a time
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("stack")]  # one stack at a time
 
 
 @pytest.fixture(scope="module")
