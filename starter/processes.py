@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -95,6 +96,8 @@ class Processes:
             if time.monotonic() > deadline:
                 raise child.failure(f"was not ready after {timeout:.0f} s")
             await asyncio.sleep(_POLL)
+        if not child.running:  # then somebody else answered, at the port that the child did not get
+            raise child.failure(f"ended with status {child.process.returncode}")
 
     async def first_end(self) -> StackError:
         """Wait until a child ends by itself, which none should, and return the error that says so."""
@@ -173,6 +176,8 @@ async def processes(logs: Path) -> AsyncIterator[Processes]:
 
 #: Among the ports taken: a wanted one was busy.
 _CROWDED = 0
+#: Below those that systems hand out to whoever asks for any: nobody gets one between our look and its use.
+_OTHERS = range(10_000, 32_000)
 
 
 def port_near(wanted: int, taken: set[int], tell: Callable[[str], None], what: str) -> int:
@@ -182,9 +187,7 @@ def port_near(wanted: int, taken: set[int], tell: Callable[[str], None], what: s
     """
     port = wanted
     while port in taken or (port == wanted and _CROWDED in taken) or not _is_free(port):
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = probe.getsockname()[1]
+        port = random.choice(_OTHERS)
     taken.add(port)
     if port != wanted:
         taken.add(_CROWDED)
