@@ -14,3 +14,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="record the histories of the fates into a new dated folder of tests/histories",
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whoever marks tests as one group relies on it: say so when pytest and xdist no longer agree on it."""
+    if not getattr(config.option, "loadgroup", False):
+        return
+    grouped = [item.nodeid for item in items if item.get_closest_marker("xdist_group")]
+    lost = [name for name in grouped if "@" not in name]
+    if lost:
+        raise pytest.UsageError(f"xdist_group has no effect on {lost[0]}: two stacks would run at once")
