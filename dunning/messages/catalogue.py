@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
+import css_inline
+import mrml
 import yaml
 from babel.numbers import format_decimal
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
@@ -254,9 +256,23 @@ def compiled(source: str) -> Template:
     return _texts.from_string(source)
 
 
-def layout(name: Literal["html", "txt"]) -> Template:
-    """The frame around every e-mail."""
-    return (_pages if name == "html" else _texts).get_template(f"layout.{name}.jinja")
+def email_text(variables: dict[str, Any]) -> str:
+    """The plain-text part of an e-mail."""
+    return unmarked(_texts.get_template("layout.txt.jinja").render(variables))
+
+
+def email_html(variables: dict[str, Any]) -> str:
+    """The HTML part of an e-mail. Styles go into the elements, for mailboxes that ignore the others; what
+    only a style sheet can say (the dark colours, the width of a telephone) stays in one.
+    """
+    return _inliner.inline(_frame().render(variables))
+
+
+@lru_cache(maxsize=1)
+def _frame() -> Template:
+    """The frame around every e-mail: MJML, made into the HTML of mailboxes once, with its variables in it."""
+    source = (FOLDER / "layout.mjml.jinja").read_text(encoding="utf-8")
+    return _pages.from_string(mrml.to_html(source).content)
 
 
 def unmarked(text: str) -> str:
@@ -294,3 +310,4 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
 
 _texts = _environment(html=False)
 _pages = _environment(html=True)
+_inliner = css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import lru_cache
+from html import unescape
 from pathlib import Path
 
 from babel import Locale
@@ -166,7 +167,8 @@ def _faults(
 
 
 def _plain(text: str) -> str:
-    """The text as it is read: no marks of direction, and every space an ordinary one."""
+    """The text as it is read: no entities, no marks of direction, and every space an ordinary one."""
+    text = unescape(text)
     for space in ("\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"):
         text = text.replace(space, " ")
     return without_isolates(text).replace("<bdi>", "").replace("</bdi>", "")

@@ -17,7 +17,8 @@ from dunning.messages.catalogue import (
     Message,
     TemplatesError,
     catalogue_for,
-    layout,
+    email_html,
+    email_text,
     unmarked,
 )
 from dunning.messages.context import MessageContext, Rendered
@@ -82,13 +83,14 @@ def _email(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Ren
         "start": "right" if catalogue.words.direction == "rtl" else "left",
         "lang": catalogue.words.language,
         "dir": catalogue.words.direction,
-        "subject": subject,
+        "title": without_isolates(subject),
         "body": _texts(catalogue, message.body, facts),
         "button": catalogue.render(message.button, facts),
         "footer": _texts(catalogue, catalogue.words.footer, facts),
     }
-    text = unmarked(layout("txt").render(page))
-    return Rendered(subject=subject, text=text, html=layout("html").render(page), locale=catalogue.locale)
+    return Rendered(
+        subject=subject, text=email_text(page), html=email_html(page), locale=catalogue.locale
+    )
 
 
 def _sms(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:

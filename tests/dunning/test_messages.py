@@ -167,10 +167,18 @@ class TestEmail:
             == "We're still having trouble with your payment"
         )
 
+    def test_nothing_is_loaded_and_styles_stand_in_the_elements(self) -> None:
+        page = write("reminder").html or ""
+        assert not re.search(r"<(link|img|script|iframe)\b|@import|url\(", page)
+        sheets = "".join(re.findall(r"<style[^>]*>(.*?)</style>", page, re.DOTALL))
+        assert "prefers-color-scheme: dark" in sheets
+        assert "p {" not in sheets
+        assert 'style="display: block;margin: 0 0 16px;"' in page
+
     def test_values_cannot_become_html(self) -> None:
         page = write("reminder", product='<b onclick="x">Pro</b>').html or ""
         assert "<b onclick" not in page
-        assert "&lt;b onclick=&#34;x&#34;&gt;Pro" in page
+        assert "&lt;b onclick=\"x\"&gt;Pro" in page
 
     @pytest.mark.parametrize(
         "name",

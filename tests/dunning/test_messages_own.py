@@ -193,7 +193,7 @@ class TestGallery:
         assert set(page.sections) == TEMPLATES
         assert len(page.frames) >= 60
         assert len(set(page.frames)) == len(page.frames)
-        assert all("<!doctype html>" in frame for frame in page.frames)
+        assert all("<!DOCTYPE html>" in frame for frame in page.frames)
         for cls in DeclineClass:
             assert cls.value in text
 
