@@ -9,10 +9,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import structlog
 from fastapi import Request
 
-from starter.errors import Forbidden, Unauthorized
+from starter.errors import Forbidden, RateLimited, Unauthorized
 from starter.settings import Scope, Settings
+from starter.throttle import Throttle
+
+log = structlog.get_logger(__name__)
 
 _RANK: dict[Scope, int] = {"read": 0, "support": 1, "admin": 2}
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
@@ -24,6 +28,11 @@ class Caller:
 
     name: str | None
     scope: Scope
+
+    @property
+    def key(self) -> str:
+        """Whose requests these are; callers without a key are one."""
+        return self.name or ""
 
     def signs(self, by: str | None) -> str:
         """Who did it, for the audit trail. A key cannot hide behind another name."""
@@ -43,13 +52,33 @@ def allow(settings: Settings, request: Request, scope: Scope) -> Caller:
     return caller
 
 
-def requires(settings: Settings, scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency that lets in only callers of a scope."""
+class Gate:
+    """Lets callers of a scope in, each of them not too often. Who is refused is logged, without the key."""
 
-    async def dependency(request: Request) -> Caller:
-        return allow(settings, request, scope)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._throttle = Throttle(settings.dunning_api_requests_per_minute)
 
-    return dependency
+    def requires(self, scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
+        """A dependency that gives the caller. Raises Unauthorized, Forbidden or RateLimited."""
+
+        async def dependency(request: Request) -> Caller:
+            host = request.client.host if request.client else ""
+            try:
+                caller = allow(self._settings, request, scope)
+            except (Unauthorized, Forbidden) as refusal:
+                path = request.url.path
+                log.warning("API call refused", code=refusal.code, why=refusal.message, path=path, host=host)
+                self._count(f"host {host}")
+                raise
+            self._count(caller.name or f"host {host}")
+            return caller
+
+        return dependency
+
+    def _count(self, name: str) -> None:
+        if seconds := self._throttle.wait(name):
+            raise RateLimited(f"too many requests: try again in {seconds} s", seconds)
 
 
 def _holder(settings: Settings, header: str) -> Caller:

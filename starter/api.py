@@ -7,15 +7,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Depends, Header, Query, Request
 
-from dunning.values import Stage
 from ledger import Ledger, LedgerError, SchemaError
-from starter.access import allow, requires
+from starter.access import Caller, Gate
+from starter.api_models import (
+    Account,
+    CaseList,
+    CaseView,
+    Filters,
+    ForecastView,
+    InvoiceId,
+    LeverAnswer,
+    StartBody,
+    Started,
+    TimelineView,
+    errors,
+    lever_body,
+)
 from starter.client import DunningClient
 from starter.errors import CaseClosed, InvalidInput
 from starter.finding import known_case
+from starter.idempotency import Idempotency
 from starter.settings import Scope, Settings
 from starter.views import case_json, entry_json, expected_json
 
@@ -30,49 +43,52 @@ LEVER_SCOPES: dict[str, Scope] = {
     "stop": "admin",
 }
 
-
-class StartBody(BaseModel):
-    """What `POST /api/v1/cases` takes; `invoice_id` is enough."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    invoice_id: str
-    policy: str | None = None
-    account: str | None = None
-    reopen: bool = False
-
-
-class Filters(BaseModel):
-    """What `GET /api/v1/cases` filters by; `cursor` continues a list."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    account: str | None = None
-    customer: str | None = None
-    subscription: str | None = None
-    stage: Stage | None = None
-    needs_human: bool | None = None
-    policy: str | None = None
-    open: bool = False
-    limit: Annotated[int, Query(ge=1, le=200)] = 50
-    cursor: str | None = None
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern="^[!-~]+$",
+        max_length=200,
+        description="Such as a UUID. A repeat with the same key does nothing and gets the same answer.",
+    ),
+]
 
 
 def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> APIRouter:
     """The routes under `/api/v1`."""
     router = APIRouter(prefix="/api/v1")
-    reader = Depends(requires(settings, "read"))
-    supporter = Depends(requires(settings, "support"))
+    gate = Gate(settings)
+    _add_cases(router, gate, client, ledger)
+    for lever, scope in LEVER_SCOPES.items():
+        _add_lever(router, gate, client, ledger, lever, scope)
 
-    @router.post("/cases", status_code=202, dependencies=[supporter])
-    async def start(body: StartBody) -> dict[str, Any]:
-        case = await client.start(
-            body.invoice_id, policy=body.policy, account=body.account, reopen=body.reopen
-        )
-        return {"invoice_id": case.invoice_id, "workflow_id": case.workflow_id, "run_id": case.run_id}
+    supporter = Depends(gate.requires("support"))
 
-    @router.get("/cases", dependencies=[reader])
+    @router.post("/cases/{invoice_id}/levers/{lever}", dependencies=[supporter], include_in_schema=False)
+    async def unknown(lever: str) -> None:
+        raise InvalidInput(f"there is no lever {lever!r}: use {', '.join(LEVER_SCOPES)}", "lever")
+
+    return router
+
+
+def _add_cases(router: APIRouter, gate: Gate, client: DunningClient, ledger: Ledger) -> None:
+    reader, supporter = Depends(gate.requires("read")), Depends(gate.requires("support"))
+    once = Idempotency(ledger).once
+
+    @router.post("/cases", status_code=202, response_model=Started, responses=errors(409))
+    async def start(
+        body: StartBody, caller: Caller = supporter, idempotency_key: IdempotencyKey = None
+    ) -> dict[str, Any]:
+        """Open the case of an invoice, or find the one that runs."""
+
+        async def act() -> dict[str, Any]:
+            case = await client.start(**body.model_dump())
+            return {"invoice_id": case.invoice_id, "workflow_id": case.workflow_id, "run_id": case.run_id}
+
+        return await once(caller.key, "cases", idempotency_key, body.model_dump(), act)
+
+    @router.get("/cases", dependencies=[reader], response_model=CaseList, responses=errors())
     async def cases(filters: Annotated[Filters, Query()]) -> dict[str, Any]:
+        """The cases that fit all filters, newest first."""
         wanted = filters.model_dump(exclude={"open"}, exclude_none=True)
         try:
             page = await ledger.cases.find(**wanted, open_only=filters.open)
@@ -82,36 +98,82 @@ def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> API
             raise InvalidInput(str(error), "cursor") from error
         return {"cases": [case_json(case) for case in page.cases], "cursor": page.cursor}
 
-    @router.get("/cases/{invoice_id}", dependencies=[reader])
-    async def case(invoice_id: str, account: str = "") -> dict[str, Any]:
+    @router.get("/cases/{invoice_id}", dependencies=[reader], response_model=CaseView, responses=errors(404))
+    async def case(invoice_id: InvoiceId, account: Account = "") -> dict[str, Any]:
+        """The latest case of an invoice."""
         return case_json(await known_case(ledger, invoice_id, account))
 
-    @router.get("/cases/{invoice_id}/timeline", dependencies=[reader])
-    async def timeline(invoice_id: str, account: str = "") -> dict[str, Any]:
+    @router.get(
+        "/cases/{invoice_id}/timeline",
+        dependencies=[reader],
+        response_model=TimelineView,
+        responses=errors(404),
+    )
+    async def timeline(invoice_id: InvoiceId, account: Account = "") -> dict[str, Any]:
+        """What happened so far."""
         found = await known_case(ledger, invoice_id, account)
         entries = await ledger.cases.entries(found.id)
         return {"case_id": found.id, "entries": [entry_json(entry) for entry in entries]}
 
-    @router.get("/cases/{invoice_id}/forecast", dependencies=[reader])
-    async def forecast(invoice_id: str, account: str = "") -> dict[str, Any]:
+    @router.get(
+        "/cases/{invoice_id}/forecast",
+        dependencies=[reader],
+        response_model=ForecastView,
+        responses=errors(404, 409),
+    )
+    async def forecast(invoice_id: InvoiceId, account: Account = "") -> dict[str, Any]:
+        """What will happen, and when, if nothing changes."""
         found = await known_case(ledger, invoice_id, account)
         steps = await client.forecast(found.workflow_id) if found.open else []
         return {"case_id": found.id, "steps": [expected_json(step) for step in steps]}
 
-    @router.post("/cases/{invoice_id}/levers/{lever}")
+
+def _add_lever(
+    router: APIRouter, gate: Gate, client: DunningClient, ledger: Ledger, lever: str, scope: Scope
+) -> None:
+    allowed, once = Depends(gate.requires(scope)), Idempotency(ledger).once
+
     async def pull(
-        request: Request, invoice_id: str, lever: str, payload: dict[str, Any], account: str = ""
+        request: Request,
+        invoice_id: InvoiceId,
+        caller: Caller = allowed,
+        account: Account = "",
+        idempotency_key: IdempotencyKey = None,
     ) -> dict[str, Any]:
-        caller = allow(settings, request, LEVER_SCOPES.get(lever, "support"))
+        payload, key = await _object(request), idempotency_key
         by = payload.get("by")
         if by is not None and not isinstance(by, str):
             raise InvalidInput("by: write a name", "by")
-        if lever not in LEVER_SCOPES:
-            raise InvalidInput(f"there is no lever {lever!r}: use {', '.join(LEVER_SCOPES)}", "lever")
-        found = await known_case(ledger, invoice_id, account)
-        if not found.open:
-            raise CaseClosed(f"the case of {found.invoice_id} is closed ({found.outcome})")
-        text = await client.pull(found.workflow_id, lever, payload | {"by": caller.signs(by)})
-        return {"accepted": True, "text": text}
+        signed = payload | {"by": caller.signs(by)}
+        if key is not None and signed.get("request_id") is None:
+            signed["request_id"] = key  # should this process die before it has stored the answer
 
-    return router
+        async def act() -> dict[str, Any]:
+            found = await known_case(ledger, invoice_id, account)
+            if not found.open:
+                raise CaseClosed(f"the case of {found.invoice_id} is closed ({found.outcome})")
+            return {"accepted": True, "text": await client.pull(found.workflow_id, lever, signed)}
+
+        return await once(caller.key, f"{account}/{invoice_id}/{lever}", key, payload, act)
+
+    router.add_api_route(
+        f"/cases/{{invoice_id}}/levers/{lever}",
+        pull,
+        methods=["POST"],
+        summary=f"Pull the lever {lever}",
+        operation_id=f"pull_{lever}",
+        response_model=LeverAnswer,
+        responses=errors(404, 409),
+        openapi_extra=lever_body(lever),
+    )
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises InvalidInput."""
+    try:
+        payload = await request.json()
+    except ValueError as error:  # also bytes that are no UTF-8
+        raise InvalidInput("the body is not JSON") from error
+    if not isinstance(payload, dict):
+        raise InvalidInput("the body must be one JSON object")
+    return payload

@@ -20,7 +20,7 @@ from ledger import Ledger, LedgerError, schema_is_current
 from starter import temporal
 from starter.api import api_router
 from starter.client import DunningClient
-from starter.errors import DunningError, EngineUnavailable
+from starter.errors import DunningError, EngineUnavailable, RateLimited
 from starter.limits import BodyLimit
 from starter.metrics import Metrics
 from starter.settings import Settings
@@ -30,7 +30,7 @@ from starter.webhooks.stripe import CONCERNS, BadSignature, Malformed, translate
 log = structlog.get_logger(__name__)
 
 MOST_BYTES = 1_000_000
-RETRY_AFTER_SECONDS = "30"
+RETRY_AFTER_SECONDS = 30
 
 
 def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
@@ -129,9 +129,12 @@ async def _ledger_trouble(settings: Settings, ledger: Ledger, timeout: timedelta
 # --- errors ---------------------------------------------------------------------------------------------
 
 
-def error_response(status: int, code: str, message: str, param: str | None = None) -> JSONResponse:
+def error_response(
+    status: int, code: str, message: str, param: str | None = None, retry_after: int | None = None
+) -> JSONResponse:
     """An error the way every error of the app looks."""
-    headers = {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}
+    wait = retry_after or (RETRY_AFTER_SECONDS if status == 503 else None)
+    headers = {"Retry-After": str(wait)} if wait else {}
     body = {"error": {"code": code, "message": message, "param": param}}
     return JSONResponse(body, status_code=status, headers=headers)
 
@@ -139,12 +142,13 @@ def error_response(status: int, code: str, message: str, param: str | None = Non
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(DunningError)
     async def ours(_request: Request, error: DunningError) -> JSONResponse:
-        return error_response(error.http_status, error.code, error.message, error.param)
+        retry_after = error.retry_after if isinstance(error, RateLimited) else None
+        return error_response(error.http_status, error.code, error.message, error.param, retry_after)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        path = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
         param = ".".join(path) or None
         text = f"{param}: {first['msg']}" if param else str(first["msg"])
         return error_response(422, "invalid_input", text, param)

@@ -53,6 +53,24 @@ class InvalidInput(DunningError):
     http_status = 422
 
 
+class IdempotencyMismatch(DunningError):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency_mismatch"
+    http_status = 409
+
+
+class RateLimited(DunningError):
+    """Too many requests; `retry_after` in seconds."""
+
+    code = "rate_limited"
+    http_status = 429
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class EngineUnavailable(DunningError):
     """Temporal, a worker or the ledger did not answer in time."""
 

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     dunning_policies: Path | None = None
     dunning_secret_key: SecretStr | None = None
     dunning_api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
+    dunning_api_requests_per_minute: float = Field(600.0, ge=0)  # of each key or address; 0: no limit
     dunning_host: str = "127.0.0.1"
     dunning_port: int = Field(8000, ge=0, le=65535)
     dunning_metrics_address: str | None = None  # host:port of the Temporal SDK's own Prometheus metrics

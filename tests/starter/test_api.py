@@ -86,6 +86,38 @@ class TestCases:
         assert (await engine.http.post(path, json={"reason": "on the phone"})).status_code == 200
 
 
+class TestIdempotencyKeys:
+    async def test_a_repeat_gets_the_same_answer_and_does_nothing(self, engine: Engine) -> None:
+        renewal = await engine.case()
+        path = f"/api/v1/cases/{renewal.invoice}/levers/grant_extension"
+        body, header = {"days": 7, "reason": "salary"}, {"Idempotency-Key": f"ticket-{renewal.invoice}"}
+
+        first = await engine.http.post(path, json=body, headers=header)
+        again = await engine.http.post(path, json=body, headers=header)
+
+        assert first.json()["accepted"] is True
+        assert again.json() == first.json()
+        timeline = await engine.client.timeline(renewal.invoice)
+        assert [entry.what for entry in timeline].count("lever.grant_extension") == 1
+
+    async def test_a_key_that_came_with_another_body_is_refused(self, engine: Engine) -> None:
+        renewal = await engine.failed()
+        header = {"Idempotency-Key": f"start-{renewal.invoice}"}
+        body = {"invoice_id": renewal.invoice}
+        assert (await engine.http.post("/api/v1/cases", json=body, headers=header)).status_code == 202
+        other = await engine.http.post("/api/v1/cases", json=body | {"reopen": True}, headers=header)
+        assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_mismatch")
+
+    async def test_what_was_refused_may_be_asked_again(self, engine: Engine) -> None:
+        renewal = await engine.failed()
+        path, header = f"/api/v1/cases/{renewal.invoice}/levers/hold", {"Idempotency-Key": renewal.invoice}
+        early = await engine.http.post(path, json={"reason": "call"}, headers=header)
+        assert early.status_code == 404
+        await engine.client.start(renewal.invoice)
+        await engine.opened(renewal.invoice)
+        assert (await engine.http.post(path, json={"reason": "call"}, headers=header)).status_code == 200
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("method", "path", "body", "status", "code", "param"),
@@ -136,6 +168,33 @@ class TestAccess:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}):
             answer = await guarded.get("/api/v1/cases", headers=headers)
             assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
+
+    async def test_a_refusal_is_logged_without_the_key(
+        self, guarded: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for secret in ("a-revoked-secret", KEYS["read"]):
+            headers = {"Authorization": f"Bearer {secret}"}
+            await guarded.post("/api/v1/cases", headers=headers, json={"invoice_id": "in_1"})
+        said = capsys.readouterr().out
+        assert said.count("API call refused") == 2
+        assert "unauthorized" in said
+        assert "forbidden" in said
+        assert "203.0.113.7" in said
+        assert "a-revoked-secret" not in said
+        assert KEYS["read"] not in said
+
+    async def test_who_asks_too_often_waits_and_others_do_not(self, engine: Engine) -> None:
+        keys = tuple(ApiKey(s, s, hashlib.sha256(k.encode()).hexdigest()) for s, k in KEYS.items())
+        changed = {"dunning_api_keys": keys, "dunning_api_requests_per_minute": 2.0}
+        app = create_app(engine.settings.model_copy(update=changed), engine.temporal, engine.ledger)
+        async with app_client(app, "203.0.113.8") as http:
+            answers = [await http.get("/api/v1/cases", headers=key("read")) for _ in range(3)]
+            assert [answer.status_code for answer in answers] == [200, 200, 429]
+            assert answers[-1].json()["error"]["code"] == "rate_limited"
+            assert 1 <= int(answers[-1].headers["Retry-After"]) <= 30
+            assert (await http.get("/api/v1/cases", headers=key("admin"))).status_code == 200
+            guesses = [await http.get("/api/v1/cases", headers={"Authorization": "Bearer x"}) for _ in "abc"]
+            assert [answer.status_code for answer in guesses] == [401, 401, 429]
 
     async def test_a_scope_allows_what_lies_below_it_only(self, guarded: httpx.AsyncClient) -> None:
         wanted: list[tuple[str, str, Scope]] = [
