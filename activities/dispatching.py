@@ -21,6 +21,7 @@ from activities.reader import InvoiceReader
 from activities.sending import Accepted, Refused, SendResult, Unknown
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import PaymentMethod, StripeInvoice
+from dunning.budget import Slot
 from dunning.case import Fate, MessageSent
 from dunning.decision import Order, Send
 from dunning.facts import Invoice
@@ -28,6 +29,7 @@ from dunning.messages.catalogue import TemplatesError
 from dunning.messages.context import MessageContext, Rendered
 from dunning.messages.render import RenderError, render
 from dunning.money import Money
+from ledger.contacts import Terms
 
 #: The one step that still speaks to a debtor after the engine itself gave the invoice up.
 AFTER_WRITE_OFF = "written_off"
@@ -66,6 +68,11 @@ class Try:
             detail=detail,
             invoice=invoice,
         )
+
+    def postponed(self, refusal: Slot, invoice: Invoice) -> MessageSent:
+        """The customer heard enough for now."""
+        ended = self.ended("postponed", refusal.reason, invoice)
+        return ended.model_copy(update={"retry_at": refusal.until})
 
 
 class Dispatching:
@@ -122,7 +129,15 @@ class Dispatching:
             template=this.send.template,
             customer=facts.customer,
             at=this.at,
+            terms=Terms(
+                counts=this.send.counts,
+                limits=this.send.limits,
+                extra=this.send.extra,
+                shadow=this.order.shadow,
+            ),
         )
+        if claim.refusal is not None:
+            return this.postponed(claim.refusal, facts)
         if claim.state != "new":
             return await self._found(this, claim.dispatch_id, claim.fate)
         if this.order.shadow:

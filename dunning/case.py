@@ -21,8 +21,9 @@ AttemptResult = Literal[
     "too_late", "postponed", "forbidden",
 ]  # fmt: skip
 Fate = Literal[
-    "accepted", "unknown", "failed", "unreachable", "shadow", "not_needed", "superseded", "held", "too_late"
-]
+    "accepted", "unknown", "failed", "unreachable", "shadow", "not_needed", "superseded", "held", "too_late",
+    "postponed",
+]  # fmt: skip
 
 
 EffectName = Literal[
@@ -76,6 +77,15 @@ class Sent(Value):
     at: datetime
     fate: Fate
     named_day: date | None = None  # the last day of grace that the message named
+
+
+class Waiting(Value):
+    """A message that found no room within the contact limits, and may go out from `until` on."""
+
+    step: str
+    channel: Channel
+    until: datetime
+    why: str
 
 
 class Verdict(Value):
@@ -146,6 +156,7 @@ class CaseState(Value):
     retries_used: int = 0
     retry_asked: bool = False
     sent: tuple[Sent, ...] = ()
+    waiting: tuple[Waiting, ...] = ()  # messages that the contact limits postponed
     answers_due: tuple[str, ...] = ()  # names in policy.messages.answers, in order
     extensions: tuple[Extension, ...] = ()
     request: Request | None = None
@@ -220,6 +231,7 @@ class MessageSent(Value):
     named_day: date | None = None
     detail: str = ""
     invoice: Invoice | None = None
+    retry_at: datetime | None = None  # postponed: there is room again; `detail` says which limit it was
 
 
 class EffectDone(Value):

@@ -28,7 +28,7 @@ from dunning.decision import (
 from dunning.policy import Policy
 from dunning.retries import has_fresh_method, next_retry
 from dunning.timeline import named, spoken
-from dunning.values import DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
+from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
 
 _CHARGE_WITHIN = timedelta(hours=2)
 _EFFECT_WITHIN = timedelta(hours=24)
@@ -118,6 +118,8 @@ def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, 
     word = words.answer_due(_last_words(state, outcome), state, policy, now)
     if word is not None:
         return _speak(word, state, policy, now)
+    if state.waiting:
+        return _dropped([(w.step, w.channel) for w in state.waiting], reason, now)
     lost = _lost_charge(state, now)
     if lost is not None:
         return lost
@@ -190,17 +192,23 @@ def _is_blind(due: Due) -> bool:
     return isinstance(due.action, Charge) and due.action.blind
 
 
+def _dropped(messages: list[tuple[str, Channel]], why: str, now: datetime) -> Due:
+    turn = Turn(to="superseded", at=now, steps=tuple(messages), reason=why)
+    return Due(now, 2, f"messages are dropped: {why}", turn=turn)
+
+
 def _words(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
+    late = words.pointless(state, policy)
+    if late:
+        return [_dropped(late, "the contact limits have room for it only when its moment has passed", now)]
     old = words.overtaken(state, policy, now)
     if old:
-        steps = tuple((w.step, w.channel) for w in old)
-        turn = Turn(to="superseded", at=now, steps=steps, reason="a later message is due")
-        return [Due(now, 2, "a later message is due: earlier ones are dropped", turn=turn)]
+        return [_dropped([(w.step, w.channel) for w in old], "a later message is due", now)]
     return [_speak(word, state, policy, now) for word in words.planned(state, policy)[:1]]
 
 
 def _speak(word: words.Word, state: CaseState, policy: Policy, now: datetime) -> Due:
-    reason = f"{spoken(word.channel)} {named(word.step)}"
+    reason = f"{spoken(word.channel)} {named(word.step)}" + (f" (postponed: {word.why})" if word.why else "")
     if word.at <= now and word.channel not in state.invoice.channels:
         turn = Turn(
             to="unreachable", at=now, steps=((word.step, word.channel),), reason="no address or no consent"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dunning.case import CaseRef, CaseState, Entry, Event, Turn
-from dunning.policy import PolicySnapshot
+from dunning.policy import ContactLimits, PolicySnapshot
 from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Value, WaitingOn
 
 
@@ -48,6 +48,9 @@ class Send(Value):
     next_attempt_on: date | None = None
     days: int | None = None  # of an extension
     to_debtor: bool = True  # false for answers to a payment: they go out although the invoice is paid
+    counts: bool = True  # as a contact; answers to what the customer did do not
+    limits: ContactLimits | None = None  # those it must keep; None: none
+    extra: bool = False  # the step was said on another channel: it leaves the last slot to others
 
     @property
     def key(self) -> str:

@@ -20,6 +20,7 @@ from dunning.case import (
     Sent,
     Turn,
     Verdict,
+    Waiting,
 )
 from dunning.declines import classify
 from dunning.facts import Invoice
@@ -27,7 +28,7 @@ from dunning.grace import grace_from, release_hold
 from dunning.levers import command
 from dunning.policy import Policy
 from dunning.reports import FREEZING, REPORTS
-from dunning.values import RETRYABLE, DeclineClass, RecoveredVia, Stage
+from dunning.values import RETRYABLE, Channel, DeclineClass, RecoveredVia, Stage
 from dunning.words import LIFE_OF_A_MESSAGE
 
 #: A hint older than what was read tells nothing new; the clocks of two companies may differ by a little.
@@ -154,13 +155,23 @@ def _charged(state: CaseState, event: Charged) -> CaseState:
 def _message(state: CaseState, event: MessageSent) -> CaseState:
     if event.fate == "held":
         return _with(state, halted_until=event.at + LOOK_AGAIN_AFTER_HALT)
-    state = _healed(_read(state, event.invoice), "send")
+    state = _without(_healed(_read(state, event.invoice), "send"), (event.step, event.channel))
+    if event.fate == "postponed":
+        until = event.retry_at or event.at + LOOK_AGAIN_AFTER_HALT
+        waits = Waiting(step=event.step, channel=event.channel, until=until, why=event.detail)
+        return _with(state, waiting=(*state.waiting, waits))
     if event.fate in ("too_late", "not_needed") or state.was_sent(event.step, event.channel):
         return state  # too late: decide again; not needed: the invoice that was read says what comes now
     sent = Sent(
         step=event.step, channel=event.channel, at=event.at, fate=event.fate, named_day=event.named_day
     )
     return _with(state, sent=(*state.sent, sent), halted_until=None)
+
+
+def _without(state: CaseState, *messages: tuple[str, Channel]) -> CaseState:
+    """These messages wait for no room any more."""
+    left = tuple(w for w in state.waiting if (w.step, w.channel) not in messages)
+    return _with(state, waiting=left) if left != state.waiting else state
 
 
 def _effect(state: CaseState, event: EffectDone) -> CaseState:
@@ -202,7 +213,8 @@ def _failed(state: CaseState, event: EffectFailed) -> CaseState:
     since, count = (known.since, known.count + 1) if known else (event.at, 1)
     if what == "send" and event.at - since >= LIFE_OF_A_MESSAGE:
         _, step, channel = event.effect.split("/")
-        sent = Sent(step=step, channel=channel, at=event.at, fate="failed")
+        sent = Sent(step=step, channel=Channel(channel), at=event.at, fate="failed")
+        state = _without(state, (sent.step, sent.channel))
         return _healed(_with(state, sent=(*state.sent, sent)), "send")
     pause = min(_FIRST_PAUSE * 2 ** (count - 1), _LONGEST_PAUSE)
     fault = Fault(what=what, error=event.error, since=since, count=count, retry_at=event.at + pause)
@@ -278,7 +290,7 @@ def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:
         case "superseded" | "unreachable":
             fate = "superseded" if turn.to == "superseded" else "unreachable"
             gone = [Sent(step=s, channel=c, at=turn.at, fate=fate) for s, c in turn.steps]
-            return _with(state, sent=(*state.sent, *gone))
+            return _with(_without(state, *turn.steps), sent=(*state.sent, *gone))
         case "human":
             return _with(state, human=turn.reason, human_since=turn.at)
         case "ending":

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from dunning.case import CaseState, Charged, EffectDone, Event, InvoiceRead, MessageSent
+from dunning.contacts import Contact, slot
 from dunning.decide import decide
 from dunning.decision import Action, Charge, ReadInvoice, Send
 from dunning.evolve import evolve
 from dunning.facts import Failure
 from dunning.policy import Policy
 from dunning.values import Value
+from dunning.words import contacts
 
 _MOST_STEPS = 400
 
@@ -53,12 +55,22 @@ def _assumed(action: Action, state: CaseState, now: datetime) -> Event:
         case Charge():
             return _declined_again(action, state, now)
         case Send():
-            named = action.last_day if action.names_last_day else None
-            return MessageSent(
-                step=action.step, channel=action.channel, at=now, fate="accepted", named_day=named
-            )
+            return _taken(action, state, now)
         case _:
             return EffectDone(effect=action.kind, at=now)
+
+
+def _taken(action: Send, state: CaseState, now: datetime) -> MessageSent:
+    """Accepted, if the contact limits have room for it beside what this case said."""
+    named = action.last_day if action.names_last_day else None
+    sent = MessageSent(step=action.step, channel=action.channel, at=now, fate="accepted", named_day=named)
+    if action.limits is None:
+        return sent
+    wanted = Contact(at=now, channel=action.channel, extra=action.extra)
+    room = slot(wanted, contacts(state.sent), action.limits)
+    if room.granted:
+        return sent
+    return sent.model_copy(update={"fate": "postponed", "retry_at": room.until, "detail": room.reason})
 
 
 def _declined_again(action: Charge, state: CaseState, now: datetime) -> Charged:

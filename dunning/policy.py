@@ -67,6 +67,8 @@ Ladder = Annotated[tuple[Duration, ...], AfterValidator(_ascending)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 TimeZoneName = Annotated[str, AfterValidator(known_zone)]
+
+
 def _some(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
     if not channels:
         raise ValueError("name at least one channel: email, sms or whatsapp")
@@ -159,6 +161,14 @@ class QuietHours(Section):
         return self
 
 
+class ContactLimits(Section):
+    """How often a customer may be written to, over all of their cases; WhatsApp counts like SMS."""
+
+    sms_per_day: int = Field(ge=1)
+    sms_per_7_days: int = Field(ge=1)
+    contacts_per_7_days: int = Field(ge=1)
+
+
 class Messages(Section):
     """Which message, when, on which channels."""
 
@@ -166,6 +176,7 @@ class Messages(Section):
     grace: tuple[InGrace, ...] = ()
     answers: Answers = Answers()
     quiet_hours: QuietHours
+    limits: ContactLimits | None = None  # None: no limit
 
     @model_validator(mode="after")
     def _steps_are_unique(self) -> Messages:

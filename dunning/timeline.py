@@ -43,6 +43,7 @@ _FATES = {
     "not_needed": "not sent: the invoice is no longer open",
     "held": "not sent: the engine is halted",
     "too_late": "not sent: its moment had passed",
+    "postponed": "postponed",
 }
 _EFFECTS = {
     "suspend": "suspended",
@@ -108,6 +109,8 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
             return Entry(at=event.at, what=f"attempt.{event.result}", text=text)
         case MessageSent():
             text = f"{spoken(event.channel)} {named(event.step)}: {_FATES.get(event.fate, event.fate)}"
+            if event.retry_at is not None:
+                text += f" to {event.retry_at:%a %d %b %H:%M}"
             return Entry(at=event.at, what=f"message.{event.fate}", text=_and(text, event.detail))
         case EffectDone():
             text = _EFFECTS[event.effect] if event.result == "done" else f"{event.effect}: {event.result}"

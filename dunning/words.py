@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from dunning.calendar import closing, decent, local_moment, local_time
-from dunning.case import CaseState
+from dunning.calendar import closing, decent, end_of_day, local_moment, local_time
+from dunning.case import CaseState, Sent
+from dunning.contacts import Contact
 from dunning.decision import Send
 from dunning.messages import NAMES_LAST_DAY
 from dunning.policy import AnswerMessage, Policy
@@ -16,7 +17,10 @@ from dunning.values import RETRYABLE, Channel, DeclineClass, Stage
 
 #: A message that a provider could not take for so long has lost its moment.
 LIFE_OF_A_MESSAGE = timedelta(hours=24)
+#: Answers to what the customer did. They go out at once and count against no limit.
+ANSWERS = frozenset({"recovered", "restored", "extension_granted", "extension_denied"})
 _NEAR = timedelta(hours=24)
+_SAID = frozenset({"accepted", "unknown", "shadow"})
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Word:
     template: str
     channel: Channel
     order: int
+    why: str = ""  # it waits: for what
 
 
 def planned(state: CaseState, policy: Policy) -> list[Word]:
@@ -38,7 +43,7 @@ def planned(state: CaseState, policy: Policy) -> list[Word]:
         words = [*_before_grace(state, policy), *_in_grace(state, policy)]
     else:
         words = []
-    words = [w for w in words if not state.was_sent(w.step, w.channel)]
+    words = [_with_room(w, state, policy) for w in words if not state.was_sent(w.step, w.channel)]
     return sorted(words, key=lambda w: (w.at, w.order, w.channel))
 
 
@@ -52,14 +57,29 @@ def overtaken(state: CaseState, policy: Policy, now: datetime) -> list[Word]:
     return [w for w in words if w.order < newest]
 
 
+def pointless(state: CaseState, policy: Policy) -> list[tuple[str, Channel]]:
+    """Messages that wait for room within the limits and will have lost their moment when they find it."""
+    coming = {(w.step, w.channel): w.at for w in planned(state, policy)}
+    ends = end_of_day(state.plan.last_day, state.plan.zone)
+    waiting = [
+        (w.step, w.channel) for w in state.waiting if w.step not in (*state.answers_due, "written_off")
+    ]
+    return [message for message in waiting if coming.get(message, ends) >= ends]
+
+
 def answer_due(steps: tuple[str, ...], state: CaseState, policy: Policy, now: datetime) -> Word | None:
     """The first of these answers that has not gone out on all its channels."""
     for step in steps:
         message = answer_message(policy, step)
         for channel in message.channels if message else ():
             if message and not state.was_sent(step, channel):
-                return Word(now, step, message.template, channel, 0)
+                return _with_room(Word(now, step, message.template, channel, 0), state, policy)
     return None
+
+
+def contacts(sent: Iterable[Sent]) -> list[Contact]:
+    """What of it counts against the contact limits."""
+    return [Contact(at=s.at, channel=s.channel) for s in sent if s.fate in _SAID and _counts(s.step)]
 
 
 def answer_message(policy: Policy, step: str) -> AnswerMessage | None:
@@ -72,6 +92,7 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
     """The effect that sends it, with the true dates of this moment."""
     retry = next_retry(state, policy, now)
     verdict = state.verdict
+    counts = _counts(word.step)
     days = (
         state.extensions[-1].days if word.step.startswith("extension_granted") and state.extensions else None
     )
@@ -86,6 +107,9 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         next_attempt_on=retry.at.date() if retry and retry.blind else None,
         days=days,
         to_debtor=word.step.split(":")[0] not in ("recovered", "restored"),
+        counts=counts,
+        limits=policy.messages.limits if counts else None,
+        extra=state.stage is Stage.GRACE and _said_elsewhere(word, state),
     )
 
 
@@ -94,6 +118,22 @@ def latest(word: Word, state: CaseState, policy: Policy, now: datetime) -> datet
     hours = policy.messages.quiet_hours
     limit = now + timedelta(hours=6)
     return min(limit, closing(now, state.plan.zone, hours)) if word.channel in hours.channels else limit
+
+
+def _counts(step: str) -> bool:
+    return step.split(":", maxsplit=1)[0] not in ANSWERS
+
+
+def _said_elsewhere(word: Word, state: CaseState) -> bool:
+    return any(s.step == word.step and s.channel != word.channel and s.fate in _SAID for s in state.sent)
+
+
+def _with_room(word: Word, state: CaseState, policy: Policy) -> Word:
+    """The message at the moment from which the contact limits have room for it."""
+    waits = next((w for w in state.waiting if (w.step, w.channel) == (word.step, word.channel)), None)
+    if waits is None or waits.until <= word.at:
+        return word
+    return replace(word, at=_decent(waits.until, word.channel, state, policy), why=waits.why)
 
 
 def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlmodel import col
 
 from dunning.values import Channel
+from ledger.contacts import FREE, Terms, conversation, no_room
 from ledger.database import Database, changed, insert_once
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
@@ -25,10 +26,20 @@ class Dispatches:
         self._database = database
 
     async def claim(
-        self, *, case_id: str, step: str, channel: Channel, template: str, customer: str, at: datetime
+        self,
+        *,
+        case_id: str,
+        step: str,
+        channel: Channel,
+        template: str,
+        customer: str,
+        at: datetime,
+        terms: Terms = FREE,
     ) -> DispatchClaim:
         """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, never send again.
 
+        `refused`: the customer heard enough; nothing is claimed. The limits are checked and the claim is
+        written in one transaction that no other one of the same customer overlaps.
         Raises NotInLedger if the case was never claimed.
         """
         dispatch = DispatchRow(
@@ -39,6 +50,7 @@ class Dispatches:
             template=template,
             customer=customer,
             claimed_at=at,
+            counts=terms.counts,
         )
         same = and_(
             col(DispatchRow.case_id) == case_id,
@@ -46,16 +58,19 @@ class Dispatches:
             col(DispatchRow.channel) == channel,
         )
         async with self._database.write() as session:
-            while not await insert_once(session, dispatch):
-                row = (await session.scalars(select(DispatchRow).where(same))).first()
-                if row is not None:  # None: released in this very moment
-                    return DispatchClaim(
-                        dispatch_id=row.id,
-                        state="claimed" if row.fate is None else "done",
-                        fate=row.fate,
-                        provider_id=row.provider_id,
-                    )
-            return DispatchClaim(dispatch_id=dispatch.id, state="new")
+            await self._database.alone(session, conversation(customer))
+            while (row := (await session.scalars(select(DispatchRow).where(same))).first()) is None:
+                refusal = await no_room(session, dispatch, terms)
+                if refusal is not None:
+                    return DispatchClaim(dispatch_id=dispatch.id, state="refused", refusal=refusal)
+                if await insert_once(session, dispatch):
+                    return DispatchClaim(dispatch_id=dispatch.id, state="new")
+            return DispatchClaim(
+                dispatch_id=row.id,
+                state="claimed" if row.fate is None else "done",
+                fate=row.fate,
+                provider_id=row.provider_id,
+            )
 
     async def complete(
         self, dispatch_id: str, fate: str, *, at: datetime, provider_id: str | None = None, detail: str = ""

@@ -13,7 +13,7 @@ from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 
 ClaimState = Literal["new", "reserved", "done"]
 AttemptState = Literal["new", "reserved", "done", "refused"]
-DispatchClaimState = Literal["new", "claimed", "done"]
+DispatchClaimState = Literal["new", "claimed", "done", "refused"]
 SuspensionState = Literal["reserved", "active", "lifting", "lifted"]
 ConsentState = Literal["granted", "revoked"]
 
@@ -252,12 +252,16 @@ class ChargeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchClaim:
-    """The answer to a claim of a message. `claimed`: somebody began to send it, and the end is unknown."""
+    """The answer to a claim of a message. `claimed`: somebody began to send it, and the end is unknown.
+
+    `refused`: nothing was claimed; `refusal` says by which limit and until when.
+    """
 
     dispatch_id: str
     state: DispatchClaimState
     fate: str | None = None
     provider_id: str | None = None
+    refusal: Slot | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,7 @@ class DispatchRow(Row, table=True):
     template: str
     customer: str
     claimed_at: datetime = Field(sa_type=UtcDateTime)
+    counts: bool | None = None  # as a contact; None: it does
     fate: str | None = None
     provider_id: str | None = None
     detail: str = Field(default="", sa_type=Words)

@@ -206,6 +206,7 @@ def message(
         last_day=last_day,
         names_last_day=last_day is not None,
         to_debtor=conditions.pop("to_debtor", True),
+        limits=conditions.pop("limits", None),
     )
     return order(ref, send, **conditions)
 

@@ -9,6 +9,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from dunning.case import CaseState, MessageSent
+from dunning.policy import ContactLimits
 from dunning.values import Channel
 from tests.activities.shop import Renewal, Shop, message
 
@@ -80,4 +81,14 @@ async def test_too_many_messages_release_the_claim(shop: Shop) -> None:
         await send(shop, case)
     assert busy.value.type == "ProviderBusy"
     assert (await send(shop, case, attempt=2)).fate == "accepted"
+    assert len(await texts(shop)) == 1
+
+
+async def test_a_second_sms_of_the_day_is_postponed_with_until_when_and_why(shop: Shop) -> None:
+    limits = ContactLimits(sms_per_day=1, sms_per_7_days=2, contacts_per_7_days=3)
+    _, case = await opened(shop, metadata=CONSENT)
+    first = await send(shop, case, limits=limits)
+    done = await send(shop, case, step="second_notice", limits=limits)
+    assert (done.fate, done.detail) == ("postponed", "at most 1 text in 24 hours")
+    assert done.retry_at == first.at + timedelta(days=1)
     assert len(await texts(shop)) == 1

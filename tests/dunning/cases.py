@@ -18,6 +18,7 @@ from dunning.case import (
     Lever,
     MessageSent,
 )
+from dunning.contacts import Contact, slot
 from dunning.decision import Action, Charge, Question, ReadInvoice, Send
 from dunning.facts import Failure, Invoice, Method
 from dunning.opening import open_case
@@ -78,6 +79,7 @@ class Run:
     answers: list[tuple[bool, str]] = field(default_factory=list)
     intercept: Callable[[Action, Run], Event | None] | None = None
     inbox: list[Event] = field(default_factory=list)
+    contacts: list[Contact] = field(default_factory=list)  # of the customer, in other cases too
 
     def until(self, day: float, *, hours: float = 0) -> Run:
         return self.run_to(DAY0 + timedelta(days=day, hours=hours))
@@ -146,11 +148,18 @@ class Run:
                         fate="not_needed",
                         invoice=facts,
                     )
-                self._note(f"{action.channel} {action.template}")
                 named = action.last_day if action.names_last_day else None
-                return MessageSent(
+                sent = MessageSent(
                     step=action.step, channel=action.channel, at=self.now, fate="accepted", named_day=named
                 )
+                wanted = Contact(at=self.now, channel=action.channel, extra=action.extra)
+                room = slot(wanted, self.contacts, action.limits) if action.limits else None
+                if room is not None and not room.granted:
+                    news = {"fate": "postponed", "retry_at": room.until, "detail": room.reason}
+                    return sent.model_copy(update=news)
+                self._note(f"{action.channel} {action.template}")
+                self.contacts += [wanted] if action.counts else []
+                return sent
             case _:
                 self._note(action.kind)
                 return EffectDone(effect=action.kind, at=self.now)

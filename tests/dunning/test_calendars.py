@@ -35,7 +35,7 @@ def test_never_pays_goes_through_the_whole_policy() -> None:
         (18, "email grace_reminder"),
         (20, "email final_notice"),
         (20, "charge insufficient_funds"),
-        (20, "sms final_notice"),  # the 22nd is a Sunday: the SMS waits for Monday morning
+        # Three contacts in seven days were made, so the last notice is not repeated by SMS.
         (21, "suspend"),
         (21, "email suspended"),
         (51, "mark_uncollectible"),

@@ -140,7 +140,7 @@ async def test_who_never_pays_goes_through_the_whole_policy(engine: Engine, reco
         13: ["charge insufficient_funds"],
         14: ["email grace_started"],
         18: ["email grace_reminder"],
-        20: ["charge insufficient_funds", "email final_notice", "sms final_notice"],
+        20: ["charge insufficient_funds", "email final_notice"],  # SMS: no room
         21: ["email suspended", "pause"],
         51: ["cancel subscription", "email survey", "mark uncollectible"],
     }
@@ -283,7 +283,7 @@ async def test_a_policy_in_shadow_records_everything_and_does_nothing(engine: En
     assert closed.outcome is Outcome.WRITTEN_OFF
     done = await whats(case)
     assert done.count("attempt.shadow") == 8
-    assert done.count("message.shadow") == 10
+    assert done.count("message.shadow") == 9  # the last notice finds no room for its SMS
     assert {"suspend.shadow", "mark_uncollectible.shadow", "cancel_subscription.shadow"} <= set(done)
     told = await engine.stripe.invoices.retrieve_async(case.invoice)
     assert (told.status, await case.pause_at_stripe()) == ("open", None)
@@ -337,8 +337,8 @@ async def test_a_renewal_that_fails_meanwhile_adopts_the_dates_of_the_older_case
     older_status, newer_status = await older.status(), await newer.status()
     assert newer_status.last_day == older_status.last_day
     await newer.until(28.6)
-    for case in (older, newer):  # each is told so, and the one subscription is paused once
-        assert (await case.calendar())[28] == ["email suspended", "pause"]
+    for case in (older, newer):  # the one subscription is paused once; what is said keeps the contact limits
+        assert "pause" in (await case.calendar())[28]
     await older.customer_pays()
     assert await older.pause_at_stripe() == "void"  # the other invoice is still owed
     await newer.customer_pays()

@@ -1,0 +1,139 @@
+"""No contact limit is exceeded, however many cases of a customer speak at once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from dunning.policy import ContactLimits
+from dunning.values import Channel
+from ledger import Ledger
+from ledger.contacts import Terms
+from ledger.records import DispatchClaim
+from tests.ledger.acts import DAY, NOW, claim_case
+
+LIMITS = ContactLimits(sms_per_day=1, sms_per_7_days=2, contacts_per_7_days=3)
+SMS, EMAIL = Channel.SMS, Channel.EMAIL
+
+
+async def cases(ledger: Ledger, number: int, **given: Any) -> None:
+    """The open cases of so many invoices of one customer."""
+    for i in range(number):
+        await claim_case(ledger, f"in_{i}", **given)
+
+
+async def say(
+    ledger: Ledger,
+    invoice: int,
+    channel: Channel = EMAIL,
+    at: datetime = NOW,
+    step: str = "reminder",
+    **terms: Any,
+) -> DispatchClaim:
+    """Claim a message of the invoice's case within the limits."""
+    kept: dict[str, Any] = {"limits": LIMITS} | terms
+    return await ledger.dispatches.claim(
+        case_id=f"acct/in_{invoice}/1", step=step, channel=channel, template=step, customer="cus_1", at=at,
+        terms=Terms(**kept),
+    )  # fmt: skip
+
+
+class TestConcurrently:
+    async def test_three_of_many_get_a_word_in(self, ledgers: list[Ledger]) -> None:
+        await cases(ledgers[0], 24)
+
+        claims = await asyncio.gather(*(say(ledgers[i % 4], i) for i in range(24)))
+
+        assert sorted(c.state for c in claims) == ["new"] * 3 + ["refused"] * 21
+        assert {c.refusal.until for c in claims if c.refusal} == {NOW + 7 * DAY}
+
+    async def test_no_window_is_exceeded_in_two_weeks(self, ledgers: list[Ledger]) -> None:
+        await cases(ledgers[0], 8)
+        made: list[tuple[datetime, Channel]] = []
+
+        async def talk(i: int) -> None:
+            at = NOW
+            for n in range(6):
+                channel = SMS if (i + n) % 2 else EMAIL
+                claim = await say(ledgers[i % 4], i, channel, at, step=f"step_{n}")
+                if claim.state == "new":
+                    made.append((at, channel))
+                elif claim.refusal is not None and claim.refusal.until is not None and n % 2:
+                    at = claim.refusal.until
+                at += timedelta(hours=7 * i + 5)
+
+        await asyncio.gather(*(talk(i) for i in range(8)))
+
+        texts = [at for at, channel in made if channel is SMS]
+        assert texts
+        assert len(made) > len(texts)
+        assert most_within(texts, DAY) == 1
+        assert most_within(texts, 7 * DAY) <= 2
+        assert most_within([at for at, _ in made], 7 * DAY) == 3
+
+
+def most_within(moments: list[datetime], window: timedelta) -> int:
+    """The largest number of moments that any window of that length holds, its very end left out."""
+    return max((sum(start <= at < start + window for at in moments) for start in moments), default=0)
+
+
+class TestRoom:
+    async def test_what_did_not_leave_the_house_takes_no_room(self, ledger: Ledger) -> None:
+        await cases(ledger, 4)
+        for i, fate in enumerate(("failed", "unreachable", "shadow")):
+            claim = await say(ledger, i, SMS)
+            await ledger.dispatches.complete(claim.dispatch_id, fate, at=NOW)
+
+        assert (await say(ledger, 3, SMS)).state == "new"
+
+    async def test_what_may_have_left_takes_room(self, ledger: Ledger) -> None:
+        await cases(ledger, 3)
+        first = await say(ledger, 0, SMS)
+        await ledger.dispatches.complete(first.dispatch_id, "unknown", at=NOW)
+
+        refused = await say(ledger, 1, SMS, NOW + timedelta(hours=1))
+
+        assert refused.refusal is not None
+        assert (refused.refusal.rule, refused.refusal.until) == ("sms_per_day", NOW + DAY)
+
+    async def test_a_release_gives_the_room_back(self, ledger: Ledger) -> None:
+        await cases(ledger, 2)
+        claim = await say(ledger, 0, SMS)
+        await ledger.dispatches.release(claim.dispatch_id)
+
+        assert (await say(ledger, 1, SMS)).state == "new"
+
+    async def test_answers_neither_need_nor_take_room(self, ledger: Ledger) -> None:
+        await cases(ledger, 5)
+        for i in range(4):
+            assert (await say(ledger, i, counts=False, limits=None)).state == "new"
+
+        assert (await say(ledger, 4)).state == "new"
+
+    async def test_the_message_that_was_claimed_is_found_whatever_the_limits_say(
+        self, ledger: Ledger
+    ) -> None:
+        await cases(ledger, 1)
+        first = await say(ledger, 0, SMS)
+
+        assert (await say(ledger, 0, SMS)).dispatch_id == first.dispatch_id
+
+    async def test_another_customer_or_account_has_limits_of_its_own(self, ledger: Ledger) -> None:
+        await cases(ledger, 1)
+        await claim_case(ledger, "in_9", account="acct_2")
+        await say(ledger, 0, SMS)
+
+        other = await ledger.dispatches.claim(
+            case_id="acct_2/in_9/1", step="reminder", channel=SMS, template="reminder", customer="cus_1",
+            at=NOW, terms=Terms(limits=LIMITS),
+        )  # fmt: skip
+        assert other.state == "new"
+
+    async def test_a_shadow_counts_for_other_shadows_only(self, ledger: Ledger) -> None:
+        await cases(ledger, 3)
+        claim = await say(ledger, 0, SMS, shadow=True)
+        await ledger.dispatches.complete(claim.dispatch_id, "shadow", at=NOW)
+
+        assert (await say(ledger, 1, SMS, shadow=True)).state == "refused"
+        assert (await say(ledger, 2, SMS)).state == "new"
