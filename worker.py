@@ -113,6 +113,8 @@ async def run(settings: Settings) -> None:
     PATIENCE.one_try = timedelta(seconds=settings.dunning_activity_seconds)
     PATIENCE.all_tries = timedelta(seconds=settings.dunning_activity_patience_seconds)
     rules()  # the table of declines is read now, not in the middle of a case
+    policies = PolicyBook(settings.dunning_policies)
+    policies.segments()
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -126,7 +128,7 @@ async def run(settings: Settings) -> None:
     deps = Deps(
         stripe=stripe,
         ledger=ledger,
-        policies=PolicyBook(settings.dunning_policies),
+        policies=policies,
         business=load_business(settings.dunning_policies),
         templates=settings.dunning_policies / "templates" if settings.dunning_policies else None,
     )

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.arranging import Arranging
 from activities.charging import Charging
 from activities.context import Deps, business_time, invalid_input, log
 from activities.interface import BillingActivities
-from activities.reader import InvoiceReader
+from activities.reader import InvoiceReader, Reading
 from activities.stripe_calls import StripeCalls
+from activities.stripe_reading import traits_of
 from activities.suspending import Suspending, suspension_key
 from dunning.case import CaseRef, Charged, EffectDone, Entry, InvoiceRead, Opened, Plan
 from dunning.decision import OpenOrder, Order
 from dunning.facts import Invoice
 from dunning.opening import open_case
 from dunning.policy import Policy, PolicyError
+from dunning.segments import Traits, choose
 from dunning.values import Outcome, Stage
 from ledger.records import CaseClaim, CaseRecord, CaseSummary
 
-STANDARD = "standard"
 #: A case that ended so stays ended until somebody says `reopen`.
 _FINAL = frozenset({Outcome.STOPPED, Outcome.WRITTEN_OFF})
 
@@ -40,12 +42,14 @@ class StripeBilling(BillingActivities):
     async def open_case(self, order: OpenOrder) -> Opened:
         """Open the case of an invoice, or say in one sentence why there is none.
 
-        Raises ApplicationError `InvalidInput` (not retried) for a policy that does not exist or is wrong.
+        Raises ApplicationError: `InvalidInput` (not retried) when the start names a policy that is wrong or
+        does not exist, `PolicyUnusable` (retried) when the segments lead to such a one.
         """
         start, at = order.start, business_time()
-        policy = self._policy(start.policy or STANDARD)
+        named = self._policy(start.policy) if start.policy else None
         unclaimed = CaseRef(case_id="", invoice_id=start.invoice_id, account=start.account)
-        invoice = (await self._reader.read(unclaimed)).facts
+        reading = await self._reader.read(unclaimed)
+        invoice, policy = reading.facts, named or self._policy_for(reading)
         restores = await self._suspended_by(start.account, invoice)
         ended = None if start.reopen or restores else await self._ended_for_good(start.account, invoice.id)
         if invoice.status == "gone" or ended is not None:
@@ -73,6 +77,14 @@ class StripeBilling(BillingActivities):
             return self._policies.load(name)
         except PolicyError as error:
             raise invalid_input(str(error)) from None
+
+    def _policy_for(self, reading: Reading) -> Policy:
+        """The policy of the customer's segment. A mistake in it is mended there, and the case opens then."""
+        try:
+            traits = traits_of(reading.told) if reading.told else Traits()
+            return self._policies.load(choose(self._policies.segments(), traits))
+        except PolicyError as error:
+            raise ApplicationError(str(error), type="PolicyUnusable") from None
 
     async def _suspended_by(self, account: str, invoice: Invoice) -> bool:
         """Whether the invoice is paid and a suspension that it caused is still in force."""

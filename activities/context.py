@@ -20,10 +20,14 @@ from dunning.case import CaseRef
 from dunning.decision import Order, Send
 from dunning.messages.context import Business, Line
 from dunning.policy import Policy, PolicyError, parse_policy
+from dunning.segments import Segments, parse_segments
 from dunning.values import Channel
 from ledger import Ledger
 
 BUSINESS_FILE = "business.yaml"
+SEGMENTS_FILE = "segments.yaml"
+#: What lies in the folder of policies and is none.
+NOT_POLICIES = frozenset({BUSINESS_FILE, SEGMENTS_FILE})
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,22 @@ class PolicyBook:
                 f"{name}.yaml: name is {policy.name!r}: a policy's file bears its name, rename one of them"
             )
         return policy
+
+
+    def segments(self) -> Segments:
+        """Which customers get which policy. Raises PolicyError with a sentence that says what to change."""
+        path = self._folder / SEGMENTS_FILE if self._folder is not None else None
+        if path is None or not path.is_file():
+            return Segments()
+        found = _own_segments(str(path), path.stat().st_mtime_ns, path.stat().st_size)
+        for segment in found.segments:
+            self.load(segment.policy)
+        return found
+
+
+@lru_cache(maxsize=8)
+def _own_segments(path: str, _changed: int, _size: int) -> Segments:
+    return parse_segments(Path(path).read_text(encoding="utf-8"), Path(path).name)
 
 
 @lru_cache(maxsize=64)

@@ -153,6 +153,14 @@ class InvoiceSettings(Wire):
     default_payment_method: PaymentMethod | str | None = None
 
 
+class Address(Wire):
+    """A billing address, as far as it says where somebody lives."""
+
+    country: str | None = None
+    state: str | None = None
+    postal_code: str | None = None
+
+
 class Customer(Wire):
     """A customer. A deleted one has nothing but its id."""
 
@@ -161,6 +169,7 @@ class Customer(Wire):
     email: str | None = None
     phone: str | None = None
     name: str | None = None
+    address: Address | None = None
     preferred_locales: tuple[str, ...] | None = None
     metadata: dict[str, str] = {}
     invoice_settings: InvoiceSettings = InvoiceSettings()
@@ -196,10 +205,24 @@ class Parent(Wire):
     subscription_details: SubscriptionDetails | None = None
 
 
+class PriceDetails(Wire):
+    """`Pricing.price_details`: ids."""
+
+    price: str | None = None
+    product: str | None = None
+
+
+class Pricing(Wire):
+    """`InvoiceLineItem.pricing`."""
+
+    price_details: PriceDetails | None = None
+
+
 class Line(Wire):
     """A line of an invoice."""
 
     description: str | None = None
+    pricing: Pricing | None = None
 
 
 class Lines(Wire):

@@ -15,6 +15,7 @@ from activities.stripe_objects import (
 )
 from dunning.facts import Failure, Invoice, InvoiceStatus, Method
 from dunning.policy import known_zone
+from dunning.segments import Traits
 from dunning.values import Channel
 
 #: The error of `invoices.pay` when the customer must authenticate (docs.stripe.com/error-codes).
@@ -86,6 +87,22 @@ def invoice_facts(
         channels=channels,
         zone=zone_of(invoice),
         livemode=invoice.livemode,
+    )
+
+
+def traits_of(invoice: StripeInvoice) -> Traits:
+    """What the segments of policies go by. It holds metadata and stays inside the activity."""
+    who, (_, method) = invoice.who, method_to_charge(invoice)
+    lines = invoice.lines.data if invoice.lines else ()
+    prices = [line.pricing.price_details for line in lines if line.pricing and line.pricing.price_details]
+    home = who.address.country if who and who.address else None
+    return Traits(
+        customer=invoice.customer_id,
+        currency=invoice.currency,
+        amount=invoice.amount_remaining,
+        country=home or (method.country if method else None),
+        plans=tuple(name for price in prices for name in (price.price, price.product) if name),
+        metadata=who.metadata if who else {},
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from datetime import time, timedelta
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -39,6 +39,9 @@ class Section(BaseModel):
     """A part of a policy. Unlike other values it is always written whole: a default may change some day."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Section)
 
 
 def known_zone(name: str) -> str:
@@ -285,6 +288,11 @@ PolicySnapshot = Annotated[Policy, BeforeValidator(_shared)]
 
 def parse_policy(text: str, where: str) -> Policy:
     """Read a policy from YAML. Raises PolicyError with one line for each problem found."""
+    return parse_yaml(Policy, text, where, "name")
+
+
+def parse_yaml(model: type[S], text: str, where: str, begins: str) -> S:
+    """Read a file that starts with the key `begins`. Raises PolicyError with one line for each problem."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
@@ -293,9 +301,9 @@ def parse_policy(text: str, where: str) -> Policy:
         line = mark.line + 1 if mark else 1
         raise PolicyError(f"{where}:{line}: this is not YAML: {getattr(error, 'problem', error)}") from error
     if not isinstance(data, dict):
-        raise PolicyError(f"{where}:1: a policy is a mapping that starts with `name:`")
+        raise PolicyError(f"{where}:1: this is a mapping that starts with `{begins}:`")
     try:
-        return Policy.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         raise PolicyError("\n".join(_explain(e, node, where) for e in error.errors())) from error
 

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from stripe.params import EventListParams
 
-from activities.context import BUSINESS_FILE, PolicyBook, make_stripe
+from activities.context import NOT_POLICIES, PolicyBook, make_stripe
 from dunning.account import (
     Finding,
     Sample,
@@ -134,7 +134,7 @@ def policies_in(folder: Path | None) -> tuple[Policy, ...]:
     """The policies of the business, else the standard one. Raises PolicyError for a wrong one."""
     book = PolicyBook(folder)
     files = sorted(folder.glob("*.yaml")) if folder is not None else []
-    names = [file.stem for file in files if file.name != BUSINESS_FILE]
+    names = [file.stem for file in files if file.name not in NOT_POLICIES]
     return tuple(book.load(name) for name in names or ["standard"])
 
 

@@ -133,9 +133,13 @@ def _policy_files(settings: Settings) -> list[Path]:
 
 def _check(path: Path) -> list[str]:
     try:
-        if path.name == "business.yaml":
+        if path.name in ("business.yaml", "segments.yaml"):
             # Imported late: the activities bring the providers' SDKs along.
-            importlib.import_module("activities.context").load_business(path.parent)
+            context = importlib.import_module("activities.context")
+            if path.name == "business.yaml":
+                context.load_business(path.parent)
+            else:
+                context.PolicyBook(path.parent).segments()
         else:
             policy = parse_policy(path.read_text(encoding="utf-8"), str(path))
             if policy.name != path.stem:

@@ -69,6 +69,47 @@ async def test_a_policy_that_does_not_exist_ends_the_start_with_a_sentence(shop:
     assert "standard" in refused.value.message
 
 
+async def test_the_segment_names_the_policy_unless_the_start_does(shop: Shop, policies: Path) -> None:
+    shipped = (Path("dunning") / "policies" / "standard.yaml").read_text(encoding="utf-8")
+    for name in ("alpine", "gold"):
+        own = shipped.replace("name: standard", f"name: {name}")
+        (policies / f"{name}.yaml").write_text(own, encoding="utf-8")
+    (policies / "segments.yaml").write_text(
+        "segments:\n"
+        "  - {policy: gold, when: {currencies: [usd], amount_at_least: 1900, metadata: {tier: gold}}}\n"
+        "  - {policy: alpine, when: {countries: [CH]}}\n",
+        encoding="utf-8",
+    )
+    swiss = {"address": {"country": "CH"}}
+    found = {}
+    for who, customer in {"swiss": swiss, "gold": {"metadata": {"tier": "gold"}}, "other": {}}.items():
+        renewal = await shop.renewal("insufficient_funds", **customer)
+        state = await shop.open(renewal.invoice)
+        found[who] = await shop.ledger.cases.get(state.ref.case_id)
+    assert {who: row.policy_name for who, row in found.items() if row} == {
+        "swiss": "alpine",
+        "gold": "gold",
+        "other": "standard",
+    }
+    renewal = await shop.renewal("insufficient_funds", **swiss)
+    state = await shop.open(renewal.invoice, policy="gold")
+    row = await shop.ledger.cases.get(state.ref.case_id)
+    assert row is not None
+    assert row.policy_name == "gold"
+
+
+async def test_a_segment_without_its_policy_keeps_the_case_waiting_not_lost(
+    shop: Shop, policies: Path
+) -> None:
+    (policies / "segments.yaml").write_text("segments: [{policy: absent}]", encoding="utf-8")
+    renewal = await shop.renewal("insufficient_funds")
+    with pytest.raises(ApplicationError, match="no policy called 'absent'") as refused:
+        await shop.open(renewal.invoice)
+    assert not refused.value.non_retryable
+    (policies / "segments.yaml").unlink()
+    assert (await shop.open(renewal.invoice)).invoice.id == renewal.invoice
+
+
 async def test_the_business_s_own_policy_goes_before_the_shipped_one(shop: Shop, policies: Path) -> None:
     shipped = (Path("dunning") / "policies" / "standard.yaml").read_text(encoding="utf-8")
     (policies / "standard.yaml").write_text(shipped.replace("length: 7d", "length: 10d"), encoding="utf-8")

@@ -13,6 +13,7 @@ import yaml
 
 from activities.context import BusinessProfile
 from dunning.levers import LEVERS, Payload
+from dunning.segments import parse_segments
 from dunning.values import Outcome, RecoveredVia, Stage, WaitingOn
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN
 from starter.cli import app
@@ -127,8 +128,13 @@ def test_the_env_file_holds_settings_and_is_all_that_up_needs() -> None:
     assert needed <= given.keys()
 
 
+def test_the_segments_are_segments() -> None:
+    [segments] = [block for block in blocks("yaml") if block.body.startswith("segments:")]
+    assert len(parse_segments(segments.body, "README.md").segments) == 3
+
+
 def test_the_business_file_is_one() -> None:
-    (profile,) = blocks("yaml")
+    [profile] = [block for block in blocks("yaml") if "sender_email" in block.body]
     assert BusinessProfile.model_validate(yaml.safe_load(profile.body)).name == "Example GmbH"
 
 
