@@ -23,6 +23,7 @@ from activities.context import Deps, PolicyBook, load_business, make_stripe
 from activities.email import ProviderEmail
 from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
 from activities.mailer import SendGridMailer
+from activities.reconciling import Reconciling
 from activities.records import LedgerRecords
 from activities.sms import ProviderSms
 from activities.texter import TwilioTexter
@@ -35,12 +36,14 @@ from starter.errors import DunningError, SettingsError
 from starter.logs import configure
 from starter.settings import Settings
 from starter.temporal import connect, runtime
+from starter.webhooks.receiver import Receiver
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import PATIENCE
+from workflows.reconciliation import Reconciliation
 
 log = logging.getLogger("dunning.worker")
 
-WORKFLOWS: list[type] = [InvoiceDunning]
+WORKFLOWS: list[type] = [InvoiceDunning, Reconciliation]
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
 
@@ -64,6 +67,8 @@ def make_workers(
         messaging_service_sid=settings.twilio_messaging_service_sid or "",
         timeout=settings.twilio_timeout_seconds,
     )
+    receiver = Receiver(client, deps.ledger, timedelta(seconds=settings.dunning_rpc_timeout_seconds))
+    reconciling = Reconciling(deps, client, receiver)
     # Without an explicit build id the SDK hashes every loaded module, which takes seconds.
     version = WorkerDeploymentVersion(deployment_name="dunning", build_id="unversioned")
     shared: dict[str, Any] = {
@@ -79,6 +84,9 @@ def make_workers(
             ProviderEmail(deps, mailer).send_email,
             ProviderSms(deps, texter).send_sms,
             LedgerRecords(deps.ledger).decide,
+            reconciling.begin,
+            reconciling.look,
+            reconciling.finish,
         ],
         max_concurrent_activities=50,
         **shared,
@@ -97,6 +105,8 @@ def make_workers(
             billing.restore,
             billing.mark_uncollectible,
             billing.cancel_subscription,
+            reconciling.look,
+            reconciling.examine,
         ],
         max_concurrent_activities=50,
         max_task_queue_activities_per_second=settings.stripe_activities_per_second or None,

@@ -87,8 +87,8 @@ class StripeBilling(BillingActivities):
             raise ApplicationError(str(error), type="PolicyUnusable") from None
 
     async def _suspended_by(self, account: str, invoice: Invoice) -> bool:
-        """Whether the invoice is paid and a suspension that it caused is still in force."""
-        if invoice.status != "paid":
+        """Whether nothing is owed on the invoice and a suspension that it caused is still in force."""
+        if invoice.status not in ("paid", "void"):
             return False
         record = await self._ledger.suspensions.active(account, suspension_key(invoice))
         return record is not None and invoice.id in record.invoices

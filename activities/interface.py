@@ -12,6 +12,16 @@ from temporalio import activity
 
 from dunning.case import Charged, EffectDone, InvoiceRead, MessageSent, Opened
 from dunning.decision import OpenOrder, Order, Question, Step
+from dunning.reconciliation import (
+    BeginTour,
+    Examined,
+    ExamineOrder,
+    FinishOrder,
+    LookOrder,
+    Reconciled,
+    Seen,
+    Tour,
+)
 
 #: Workflows, messages and the ledger.
 TASK_QUEUE = "dunning"
@@ -89,6 +99,30 @@ class SmsActivities(ABC):
     @abstractmethod
     async def send_sms(self, order: Order) -> MessageSent:
         """Send one SMS, once."""
+
+
+class ReconcilingActivities(ABC):
+    """Compares Stripe with the engine, and mends what is safe to mend."""
+
+    @activity.defn(name="begin_reconciliation")
+    @abstractmethod
+    async def begin(self, order: BeginTour) -> Tour:
+        """Write down that it begins, and since when events and invoices are to be looked at."""
+
+    @activity.defn(name="look_for_suspects")
+    @abstractmethod
+    async def look(self, order: LookOrder) -> Seen:
+        """One page of one list: replay what got lost, and name what may be wrong."""
+
+    @activity.defn(name="examine_suspect")
+    @abstractmethod
+    async def examine(self, order: ExamineOrder) -> Examined:
+        """Read the suspect's invoice; write down what is wrong, and mend it."""
+
+    @activity.defn(name="finish_reconciliation")
+    @abstractmethod
+    async def finish(self, order: FinishOrder) -> Reconciled:
+        """Write down how it ended."""
 
 
 class RecordActivities(ABC):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, cast
 
 import stripe
@@ -15,6 +16,7 @@ from activities.context import retry_delay
 from activities.stripe_objects import (
     DELETED_CUSTOMER_EXPANSION,
     INVOICE_EXPANSION,
+    InvoiceList,
     PaymentError,
     StripeCharge,
     StripeCharges,
@@ -29,6 +31,8 @@ from dunning.case import CaseRef
 KEY_PREFIX = "dunning-"
 #: The event of a DELETE carries no idempotency key; the comment of a cancellation tells it is ours.
 OWN_COMMENT = f"{KEY_PREFIX}engine: final action"
+#: Objects of one page of a list, at most (Stripe API reference: Pagination).
+LONGEST_PAGE = 100
 
 
 def charge_key(ref: CaseRef, number: int) -> str:
@@ -89,6 +93,29 @@ class StripeCalls:
             )
         return parse(StripeCharges, found).data
 
+    async def open_invoices(self, account: str, *, since: datetime | None, after: str | None) -> InvoiceList:
+        """A page of the account's open invoices, newest first, those made since a moment; `after` an id."""
+        params: dict[str, Any] = {"status": "open", "limit": LONGEST_PAGE}
+        params |= {"created": {"gte": int(since.timestamp())}} if since else {}
+        params |= {"starting_after": after} if after else {}
+        with guarded("invoices.list"):
+            found = await self._client.invoices.list_async(cast(Any, params), _of_account(account))
+        return parse(InvoiceList, found)
+
+    async def lost_events(
+        self, account: str, types: Sequence[str], *, since: datetime, until: datetime, after: str | None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """A page of the events that some endpoint did not take, newest first, and whether there are more.
+
+        Whole events, as a webhook brings them. Source: Stripe API reference: List all events.
+        """
+        made = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
+        params: dict[str, Any] = {"types": list(types), "created": made, "limit": LONGEST_PAGE}
+        params |= {"delivery_success": False} | ({"starting_after": after} if after else {})
+        with guarded("events.list"):
+            found = await self._client.events.list_async(cast(Any, params), _of_account(account))
+        return [event.to_dict(for_json=True) for event in found.data], found.has_more
+
     async def pay(self, ref: CaseRef, number: int, params: dict[str, Any]) -> StripeInvoice:
         """Charge the invoice once, as attempt `number`.
 
@@ -148,10 +175,12 @@ class StripeCalls:
             )
 
 
+def _of_account(account: str) -> RequestOptions:
+    return {"stripe_account": account} if account else {}
+
+
 def _options(ref: CaseRef, key: str | None = None) -> RequestOptions:
-    options: RequestOptions = {}
-    if ref.account:
-        options["stripe_account"] = ref.account
+    options = _of_account(ref.account)
     if key is not None:
         options["idempotency_key"] = key
     return options

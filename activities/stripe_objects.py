@@ -296,6 +296,24 @@ class StripeInvoice(Wire):
         return tuple(intent for intent in found if isinstance(intent, PaymentIntent))
 
 
+class ListedInvoice(Wire):
+    """An invoice as it stands in a list, nothing expanded."""
+
+    id: str
+    created: int
+    attempted: bool = False
+    amount_remaining: int = 0
+    collection_method: str = "charge_automatically"
+    billing_reason: str | None = None
+
+
+class InvoiceList(Wire):
+    """A page of invoices, newest first."""
+
+    data: tuple[ListedInvoice, ...] = ()
+    has_more: bool = False
+
+
 #: What `StripeInvoice` needs expanded; Stripe expands four levels at most.
 INVOICE_EXPANSION = [
     "customer.invoice_settings.default_payment_method",

@@ -24,9 +24,9 @@ def open_case(
     """The state of a new case, or one sentence that says why the invoice is not dunned.
 
     `adopted` are the dates of an older open case of the same subscription: one customer hears one date.
-    `episode_of_suspension`: a payment came for a subscription that an earlier, closed case suspended.
+    `episode_of_suspension`: an earlier, closed case suspended the subscription; is nothing owed any more?
     """
-    if episode_of_suspension and invoice.status == "paid":
+    if episode_of_suspension and invoice.status in ("paid", "void"):
         state = CaseState(ref=ref, invoice=invoice, plan=make_plan(now, invoice.zone, policy), opened_at=now)
         return state.model_copy(
             update={"stage": Stage.SUSPENDED, "suspended_at": now, "next_number": next_number}

@@ -235,6 +235,12 @@ class FinalAction(Section):
     subscription: Literal["leave", "cancel"]
 
 
+class Imports(Section):
+    """Failed invoices that nobody announced: found by a reconciliation, or there before the engine."""
+
+    too_old: WholeDays = timedelta(days=60)  # made longer ago: listed, never opened
+
+
 class Human(Section):
     """How long a case waits for a person."""
 
@@ -255,6 +261,7 @@ class Policy(Section):
     suspension: Suspension
     final_action: FinalAction
     human: Human
+    imports: Imports = Imports()
 
     @model_validator(mode="after")
     def _notice_can_be_given(self) -> Policy:

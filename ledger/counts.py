@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, select, text
 from sqlmodel import col
 
 from dunning.values import Outcome
 from ledger.database import Database
+from ledger.reconciliations import WHOLE
 from ledger.records import Counts
-from ledger.tables import AttemptRow, CaseRow, DispatchRow
+from ledger.tables import AttemptRow, CaseRow, DispatchRow, FindingRow, ReconciliationRow
 
 
 async def count(database: Database) -> Counts:
-    """Cases, attempts, recovered money and messages, each by the two things that `Counts` names."""
+    """Each of the numbers, by the two things that `Counts` names."""
     number = func.count()
     cases = select(col(CaseRow.stage), col(CaseRow.outcome), number)
     attempts = select(col(AttemptRow.decline_class), col(AttemptRow.outcome), number)
     messages = select(col(DispatchRow.channel), col(DispatchRow.fate), number)
     money = select(col(CaseRow.currency), col(CaseRow.recovered_via), func.sum(col(CaseRow.amount)))
+    last = select(col(ReconciliationRow.run)).where(*WHOLE)
+    newest = last.order_by(col(ReconciliationRow.started_at).desc()).limit(1).scalar_subquery()
+    state = case((col(FindingRow.fixed_at).is_(None), "open"), else_="fixed").label("state")
+    found = select(col(FindingRow.kind), state, number).where(col(FindingRow.run) == newest)
     return Counts(
         cases=await _pairs(database, cases.group_by(col(CaseRow.stage), col(CaseRow.outcome))),
         attempts=await _pairs(
@@ -32,6 +37,7 @@ async def count(database: Database) -> Counts:
             ),
         ),
         messages=await _pairs(database, messages.group_by(col(DispatchRow.channel), col(DispatchRow.fate))),
+        findings=await _pairs(database, found.group_by(col(FindingRow.kind), text("state"))),
     )
 
 

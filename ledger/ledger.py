@@ -12,6 +12,7 @@ from ledger.counts import count
 from ledger.database import Database
 from ledger.dispatches import Dispatches
 from ledger.effects import Effects
+from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.schema import require_current
 from ledger.suspensions import Suspensions
@@ -35,6 +36,7 @@ class Ledger:
         self.suspensions = Suspensions(database)
         self.effects = Effects(database)
         self.switches = Switches(database)
+        self.reconciliations = Reconciliations(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:

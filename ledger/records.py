@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from dunning.budget import Lock, Slot
 from dunning.case import CaseState, Extension
+from dunning.reconciliation import Kind, Remedy
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 
 ClaimState = Literal["new", "reserved", "done"]
@@ -346,6 +347,35 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReconciliationRecord:
+    """A comparison of Stripe with the engine; `counts` as `dunning.reconciliation.Counts`."""
+
+    run: str
+    started_at: datetime
+    dry_run: bool
+    importing: bool
+    counts: dict[str, int]
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingRecord:
+    """What a comparison found. `fixed_at`: when its remedy was carried out."""
+
+    run: str
+    kind: Kind
+    account: str
+    subject: str
+    invoice_id: str
+    case_id: str
+    workflow_id: str
+    words: str
+    remedy: Remedy
+    found_at: datetime
+    fixed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Numbers for metrics. An open case counts under outcome "", an attempt or message without result too."""
 
@@ -353,3 +383,4 @@ class Counts:
     attempts: Mapping[tuple[str, str], int]  # decline class, outcome
     recovered: Mapping[tuple[str, str], int]  # currency, via: minor units
     messages: Mapping[tuple[str, str], int]  # channel, fate
+    findings: Mapping[tuple[str, str], int]  # kind, whether fixed: of the last reconciliation

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
+from dunning.reconciliation import Kind, Remedy
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 from ledger.types import Json, Name, UtcDateTime, Words
 
@@ -97,6 +98,7 @@ class CaseRow(Row, table=True):
     seq_base: int = 0  # where the entries of the current run begin
     past_runs: list[str] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
     remembered_at: datetime = Field(sa_type=UtcDateTime)
+    owed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # Stripe last listed it as open
 
 
 class EntryRow(Row, table=True):
@@ -300,3 +302,36 @@ class SwitchRow(Row, table=True):
     at: datetime = Field(sa_type=UtcDateTime)
     lifted_by: str | None = Field(default=None, sa_type=Words)
     lifted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ReconciliationRow(Row, table=True):
+    """A comparison of Stripe with the engine."""
+
+    __tablename__ = "reconciliations"
+    __table_args__ = (Index("ix_reconciliations_started_at", "started_at"),)
+
+    run: str = Field(primary_key=True)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    dry_run: bool
+    importing: bool
+    counts: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class FindingRow(Row, table=True):
+    """What a comparison found, and what was done about it."""
+
+    __tablename__ = "findings"
+    __table_args__ = (Index("ix_findings_subject", "kind", "subject"),)
+
+    run: str = Field(primary_key=True, foreign_key="reconciliations.run")
+    kind: Kind = Field(sa_column=Column(Name(Kind), primary_key=True))
+    account: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    invoice_id: str
+    case_id: str
+    workflow_id: str
+    words: str = Field(sa_type=Words)
+    remedy: Remedy = Field(sa_column=Column(Name(Remedy), nullable=False))
+    found_at: datetime = Field(sa_type=UtcDateTime)
+    fixed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

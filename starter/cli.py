@@ -17,6 +17,7 @@ from ledger import LedgerError
 from starter.cli_cases import cases_app
 from starter.cli_check import check_app
 from starter.cli_declines import declines_app
+from starter.cli_reconcile import reconcile_app
 from starter.cli_run import run_app
 from starter.cli_templates import templates_app
 from starter.ending import leave
@@ -33,6 +34,7 @@ app.add_typer(cases_app)
 app.add_typer(run_app)
 app.add_typer(check_app)
 app.add_typer(declines_app)
+app.add_typer(reconcile_app)
 app.add_typer(templates_app)
 
 

@@ -24,6 +24,11 @@ _FAMILIES = {
         ("currency", "via"),
     ),
     "messages": ("dunning_messages", "Messages by channel and fate", ("channel", "fate")),
+    "findings": (
+        "dunning_reconciliation_findings",
+        "What the last reconciliation found, by kind and whether it was fixed",
+        ("kind", "state"),
+    ),
 }
 
 

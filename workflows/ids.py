@@ -13,3 +13,8 @@ def invoice_dunning_id(invoice_id: str) -> str:
 def invoice_of(workflow_id: str) -> str | None:
     """The invoice of an `invoice-dunning/…` workflow id, or None for any other id."""
     return workflow_id.removeprefix(_INVOICE) if workflow_id.startswith(_INVOICE) else None
+
+
+#: Reconciliations that people start; those of the schedule get ids of its own.
+RECONCILIATION_BY_HAND = "reconciliation/by-hand"
+IMPORT = "reconciliation/import"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -20,7 +22,17 @@ from dunning.values import Outcome
 from ledger import Ledger, LedgerError
 from ledger.records import CaseRecord
 from starter.errors import EngineUnavailable
-from starter.webhooks.stripe import Found, Query, Route, StripeEvent, Wake, query_of, route
+from starter.webhooks.stripe import (
+    FAILURES,
+    Found,
+    Query,
+    Route,
+    StripeEvent,
+    Wake,
+    query_of,
+    route,
+    translate,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +66,7 @@ class Receiver:
     async def receive(self, event: StripeEvent) -> Receipt:
         """Route an event and wake its cases. Raises EngineUnavailable when the ledger or Temporal is away."""
         asked = query_of(event)
-        routed = asked if isinstance(asked, Route) else route(event, await self._find(event, asked))
+        routed = await self._route(event, asked)
         if not routed.wakes and routed.note is None:
             log.debug("event ignored", event_id=event.id, event_type=event.type, why=routed.why)
             return Receipt("ignored", why=routed.why)
@@ -63,7 +75,7 @@ class Receiver:
         told = [await self._wake(wake, hint) for wake in routed.wakes]
         count = sum(told)
         if count < len(told) and event.type in REPORTS:  # one that has closed since it was looked up
-            routed = route(event, await self._find(event, asked)) if isinstance(asked, Query) else routed
+            routed = await self._route(event, asked)
         noted = await self._note(routed.note, hint) if routed.note is not None else False
         log.info("event received", event_id=event.id, event_type=event.type, cases=count, noted=noted)
         if count:
@@ -72,6 +84,33 @@ class Receiver:
             why = "its case is closed" if noted else "its case is closed and knows it already"
             return Receipt("noted", why=why)
         return Receipt("gone", why="the case runs no more")
+
+    async def concerns(self, event: Mapping[str, Any]) -> str | None:
+        """Whom an event of Stripe's list of events would tell news, in words; None for nobody.
+
+        It wakes nobody. A case that was opened after the event has read its invoice since.
+        """
+        lost = translate(json.dumps(event).encode())
+        asked = query_of(lost)
+        if isinstance(asked, Route):
+            return None
+        found = await self._find(lost, asked)
+        routed = route(lost, found if lost.type in FAILURES or lost.type in REPORTS else _older(found, lost))
+        if routed.note is not None:
+            return f"it belongs into the timeline of {routed.note.id}"
+        starts = [wake.workflow_id for wake in routed.wakes if wake.start]
+        told = [wake.workflow_id for wake in routed.wakes if not wake.start]
+        words = [f"it opens or wakes {', '.join(starts)}"] if starts else []
+        words += [f"it wakes {', '.join(told)}"] if told else []
+        return "; ".join(words) or None
+
+    async def receive_again(self, event: Mapping[str, Any]) -> bool:
+        """Receive an event of Stripe's list of events; whether it was told to a case. See `receive`."""
+        receipt = await self.receive(translate(json.dumps(event).encode()))
+        return receipt.result in ("woken", "noted")
+
+    async def _route(self, event: StripeEvent, asked: Query | Route) -> Route:
+        return asked if isinstance(asked, Route) else route(event, await self._find(event, asked))
 
     async def _find(self, event: StripeEvent, query: Query) -> Found:
         try:
@@ -145,3 +184,11 @@ class Receiver:
         except RuntimeError as error:  # a lazy client that cannot connect yet
             raise EngineUnavailable("Temporal does not answer: deliver the event again later") from error
         return True
+
+
+def _older(found: Found, event: StripeEvent) -> Found:
+    """Without the cases that were opened after the event."""
+    latest = found.latest
+    news = latest is None or not latest.open or latest.opened_at <= event.created
+    older = tuple(case for case in found.open if case.opened_at <= event.created)
+    return replace(found, latest=latest if news else None, open=older)

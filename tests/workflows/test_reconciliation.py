@@ -1,0 +1,114 @@
+"""Nothing is missed: what webhooks did not tell, a reconciliation finds and mends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from dunning.reconciliation import Kind
+from dunning.values import Outcome, RecoveredVia, Stage
+from tests.fixtures.engine import Engine, worker_environment
+from tests.fixtures.reconciling import PATIENCE, reconcile, told
+from tests.fixtures.temporal import eventually
+
+
+async def lost_events(engine: Engine, kind: str) -> set[str]:
+    """Ids of the events of a type whose webhook was never delivered, by the sandbox's books."""
+    dropped = await engine.control.deliveries(service="stripe", state="dropped")
+    events = (await engine.control.stripe_books())["events"]
+    lost = {delivery.event_id for delivery in dropped}
+    return {event["id"] for event in events if event["type"] == kind and event["id"] in lost}
+
+
+async def test_a_failure_that_no_webhook_announced_gets_its_case(engine: Engine) -> None:
+    case = await engine.unannounced("insufficient_funds")
+    await engine.control.advance(PATIENCE.total_seconds())
+    assert await case.record() is None
+
+    seen = await reconcile(engine, dry_run=True)
+    (event,) = await lost_events(engine, "invoice.payment_failed")
+    assert (Kind.LOST_EVENT, event, False) in told(seen)
+    assert await case.record() is None
+
+    mended = await reconcile(engine)
+    await eventually(case.record, "the case is open")
+    assert told(mended) == {(Kind.LOST_EVENT, event, True)}
+    assert await reconcile(engine) == ()
+
+
+async def test_a_failure_that_stripe_believes_delivered_is_found_in_the_list_of_invoices(
+    engine: Engine,
+) -> None:
+    endpoint = (await engine.control.stripe_books())["webhook_endpoints"][0]["id"]
+    await engine.stripe.webhook_endpoints.update_async(endpoint, {"disabled": True})
+    case = await engine.failed_renewal("insufficient_funds")
+    await engine.control.advance(PATIENCE.total_seconds())
+
+    assert told(await reconcile(engine)) == {(Kind.INVOICE_WITHOUT_CASE, case.invoice, True)}
+    await eventually(case.record, "the case is open")
+
+    await case.customer_pays()  # nobody is told of that either
+    assert told(await reconcile(engine)) == {(Kind.CASE_OF_SETTLED_INVOICE, f"acct/{case.invoice}/1", True)}
+    closing = await case.result()
+    assert (closing.outcome, closing.recovered_via) == (Outcome.RECOVERED, RecoveredVia.CUSTOMER)
+    assert await reconcile(engine) == ()
+
+
+async def test_a_case_whose_workflow_was_terminated_goes_on(engine: Engine) -> None:
+    case = await engine.case("insufficient_funds")
+    await case.handle.terminate("somebody pressed the wrong button")
+    await engine.control.advance(timedelta(days=3).total_seconds())
+
+    (finding,) = await reconcile(engine)
+    assert (finding.kind, finding.case_id) == (Kind.CASE_OVERDUE, f"acct/{case.invoice}/1")
+    assert finding.words.startswith("should have acted since ")
+    assert finding.fixed_at is not None
+    assert (await case.status()).stage is Stage.RECOVERING
+
+
+async def test_who_is_suspended_for_an_invoice_that_was_paid_is_restored(engine: Engine) -> None:
+    case = await engine.case("insufficient_funds")
+    now, books = await engine.now(), engine.ledger.suspensions
+    await books.begin(
+        account="",
+        subscription=case.subscription,
+        invoice_id=case.invoice,
+        how="event_only",
+        previous={},
+        at=now,
+    )
+    await books.completed(account="", subscription=case.subscription, to="active", at=now)
+    await engine.client.stop(case.invoice, outcome="stopped", reason="by mistake", by="ops")
+    endpoint = (await engine.control.stripe_books())["webhook_endpoints"][0]["id"]
+    await engine.stripe.webhook_endpoints.update_async(endpoint, {"disabled": True})
+    await case.customer_pays()
+
+    (finding,) = await reconcile(engine)
+    assert (finding.kind, finding.subject) == (Kind.SUSPENDED_WITHOUT_DEBT, case.subscription)
+    assert finding.fixed_at is not None
+    assert (await case.result()).outcome is Outcome.RECOVERED
+    assert await books.active("", case.subscription) is None
+    assert await reconcile(engine) == ()
+
+
+async def test_the_command_tells_what_it_found(engine: Engine) -> None:
+    endpoint = (await engine.control.stripe_books())["webhook_endpoints"][0]["id"]
+    await engine.stripe.webhook_endpoints.update_async(endpoint, {"disabled": True})
+    case = await engine.failed_renewal("insufficient_funds")
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "starter.cli", "reconcile", "--dry-run"),
+        env=worker_environment(engine),
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+
+    lines = output.decode().splitlines()
+    assert lines[0].split("\t") == ["kind", "about", "what_is_wrong", "remedy"]
+    assert lines[1].split("\t")[:2] == ["invoice_without_case", case.invoice]
+    assert lines[1].split("\t")[3] == "start: not done"
+    assert lines[2] == "1 looked at, 1 found, 0 fixed"
+    assert await case.record() is None
