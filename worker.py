@@ -37,6 +37,7 @@ from starter.logs import configure
 from starter.settings import Settings
 from starter.temporal import connect, runtime
 from starter.webhooks.receiver import Receiver
+from starter.webhooks.twilio import STATUS_PATH
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import PATIENCE
 from workflows.reconciliation import Reconciliation
@@ -66,6 +67,7 @@ def make_workers(
         settings.twilio_api_base,
         messaging_service_sid=settings.twilio_messaging_service_sid or "",
         timeout=settings.twilio_timeout_seconds,
+        status_callback=settings.public_url(STATUS_PATH),
     )
     receiver = Receiver(client, deps.ledger, timedelta(seconds=settings.dunning_rpc_timeout_seconds))
     reconciling = Reconciling(deps, client, receiver)

@@ -21,6 +21,7 @@ from activities.reader import InvoiceReader
 from activities.sending import Accepted, Refused, SendResult, Unknown
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import PaymentMethod, StripeInvoice
+from dunning.addresses import fingerprint
 from dunning.budget import Slot
 from dunning.case import Fate, MessageSent
 from dunning.decision import Order, Send
@@ -135,6 +136,7 @@ class Dispatching:
                 extra=this.send.extra,
                 shadow=this.order.shadow,
             ),
+            address=fingerprint(self._address(told) or ""),
         )
         if claim.refusal is not None:
             return this.postponed(claim.refusal, facts)
@@ -177,9 +179,11 @@ class Dispatching:
     async def _end(
         self, this: Try, dispatch_id: str, fate: Fate, *, provider_id: str | None = None, detail: str = ""
     ) -> MessageSent:
-        await self._ledger.dispatches.complete(
+        new = await self._ledger.dispatches.complete(
             dispatch_id, fate, at=this.at, provider_id=provider_id, detail=detail
         )
+        if not new and fate == "unknown":  # the provider's own word was faster than its answer
+            fate, detail = "accepted", ""
         log(this.order.ref, "message ended", step=this.send.step, channel=this.send.channel.value, fate=fate)
         return this.ended(fate, detail)
 

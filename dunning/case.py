@@ -22,7 +22,7 @@ AttemptResult = Literal[
 ]  # fmt: skip
 Fate = Literal[
     "accepted", "unknown", "failed", "unreachable", "shadow", "not_needed", "superseded", "held", "too_late",
-    "postponed",
+    "postponed", "undelivered",
 ]  # fmt: skip
 
 
@@ -188,6 +188,7 @@ class CaseState(Value):
     final_shift: timedelta = timedelta()  # the same, of holds since the suspension
     notice_wanted_since: datetime | None = None  # the date first moved for want of a notice
     reviewed: bool = False  # a person looked at a frozen case and released it
+    undelivered: tuple[tuple[str, Channel], ...] = ()  # messages of which that is known before their fate
     reports: tuple[str, ...] = ()  # refunds, disputes and warnings that are known, newest last, bounded
 
     def was_sent(self, step: str, channel: Channel) -> bool:
@@ -260,7 +261,8 @@ class EffectFailed(Value):
 class BillingEvent(Value):
     """A hint that something changed at Stripe, or that a halt was lifted. Only a reason to look.
 
-    Refunds, disputes and warnings of fraud name a payment instead: what is said of it stands in the hint.
+    Refunds, disputes and warnings of fraud name a payment instead, and what a provider of messages tells
+    names a message: what is said of it stands in the hint.
     """
 
     kind: Literal["billing_event"] = "billing_event"
@@ -275,6 +277,9 @@ class BillingEvent(Value):
     card: str = ""  # the fingerprint of what paid, if it is known
     amount: int | None = None  # minor units of `currency`
     currency: str = ""
+    step: str = ""  # of the message it is about
+    channel: str = ""
+    why: str = ""
 
 
 class Lever(Value):

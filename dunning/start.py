@@ -11,7 +11,7 @@ from dunning.decision import Start
 
 _EXAMPLE = 'give one JSON object such as {"invoice_id": "in_123"}'
 _FIELDS = {"invoice_id", "policy", "account", "reopen"}
-_ABOUT_A_PAYMENT = ("report", "status", "charge", "invoice", "card")
+_SAID = ("report", "status", "charge", "invoice", "card", "step", "channel", "why")
 _MOST_MONEY = 10**12  # Stripe's amounts have at most twelve digits
 
 
@@ -55,7 +55,7 @@ def parse_hint(args: Sequence[Any], now: datetime) -> BillingEvent:
         at=now,
         amount=_amount(given.get("amount")),
         currency=_currency(given.get("currency")),
-        **{name: _text(given.get(name)) for name in _ABOUT_A_PAYMENT},
+        **{name: _text(given.get(name)) for name in _SAID},
     )
 
 

@@ -17,6 +17,8 @@ from dunning.case import (
     MessageSent,
     Turn,
 )
+from dunning.deliveries import HINTS
+from dunning.deliveries import line as line_of_message
 from dunning.levers import Commanded
 from dunning.reports import line
 from dunning.values import Channel
@@ -44,6 +46,7 @@ _FATES = {
     "held": "not sent: the engine is halted",
     "too_late": "not sent: its moment had passed",
     "postponed": "postponed",
+    "undelivered": "taken by the provider, not delivered",
 }
 _EFFECTS = {
     "suspend": "suspended",
@@ -120,6 +123,10 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
             return Entry(
                 at=event.at, what="effect.failed", text=f"{what} failed, trying again later: {event.error}"
             )
+        case BillingEvent() if event.type in HINTS:
+            if (before.sent, before.undelivered) == (after.sent, after.undelivered):
+                return None
+            return line_of_message(event, f"{spoken(Channel(event.channel))} {named(event.step)}")
         case BillingEvent():
             new = event.report not in before.reports or event.report == ""
             return line(event, recovered=after.invoice.status == "paid") if new else None

@@ -8,6 +8,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlmodel import col
 
+from dunning.deliveries import Heard, replaces
 from dunning.values import Channel
 from ledger.contacts import FREE, Terms, conversation, no_room
 from ledger.database import Database, changed, insert_once
@@ -35,11 +36,13 @@ class Dispatches:
         customer: str,
         at: datetime,
         terms: Terms = FREE,
+        address: str | None = None,
     ) -> DispatchClaim:
         """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, never send again.
 
         `refused`: the customer heard enough; nothing is claimed. The limits are checked and the claim is
         written in one transaction that no other one of the same customer overlaps.
+        `address` is the fingerprint of where it goes: by it an answer finds its way back.
         Raises NotInLedger if the case was never claimed.
         """
         dispatch = DispatchRow(
@@ -51,6 +54,7 @@ class Dispatches:
             customer=customer,
             claimed_at=at,
             counts=terms.counts,
+            address=address,
         )
         same = and_(
             col(DispatchRow.case_id) == case_id,
@@ -98,13 +102,44 @@ class Dispatches:
             statement = delete(DispatchRow).where(unsent).execution_options(synchronize_session=False)
             return await changed(session, statement) == 1
 
-    async def event(
-        self, dispatch_id: str, *, provider: str, event: str, at: datetime, detail: str = ""
-    ) -> bool:
-        """Append what a provider told; False if it told the same before. Raises NotInLedger."""
-        row = DispatchEventRow(dispatch_id=dispatch_id, provider=provider, event=event, at=at, detail=detail)
+    async def was_heard(self, dispatch_id: str, news: Heard) -> bool:
+        """Whether the same was told before."""
+        same = and_(
+            col(DispatchEventRow.dispatch_id) == dispatch_id,
+            col(DispatchEventRow.provider) == news.provider,
+            col(DispatchEventRow.key) == news.key,
+        )
+        async with self._database.read() as session:
+            return bool(await session.scalar(select(exists().where(same))))
+
+    async def heard(self, dispatch_id: str, news: Heard) -> DispatchRecord | None:
+        """Take in what a provider told; the message as it stood before, or None if the same was told before.
+
+        What was told proves that the provider took the message, so a fate that was open becomes `accepted`.
+        Raises NotInLedger.
+        """
         async with self._database.write() as session:
-            return await insert_once(session, row)
+            row = await session.get(DispatchRow, dispatch_id, with_for_update=True)
+            if row is None:
+                raise NotInLedger(f"message {dispatch_id} is not in the ledger: never claimed, or released")
+            before = from_row(DispatchRecord, row)
+            event = DispatchEventRow(
+                dispatch_id=dispatch_id,
+                provider=news.provider,
+                event=news.event,
+                key=news.key,
+                at=news.at,
+                detail=news.detail,
+            )
+            if not await insert_once(session, event):
+                return None
+            if row.fate in (None, UNKNOWN):
+                row.fate, row.completed_at = "accepted", news.at
+            row.provider_id = row.provider_id or news.provider_id
+            if replaces(row.channel, before.delivery, news.delivery):
+                row.delivery, row.delivery_at, row.delivery_detail = news.delivery, news.at, news.detail
+            await session.flush()
+            return before
 
     async def by_id(self, dispatch_id: str) -> DispatchRecord | None:
         """One message."""

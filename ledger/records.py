@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from dunning.budget import Lock, Slot
 from dunning.case import CaseState, Extension
+from dunning.deliveries import Delivery
 from dunning.reconciliation import Kind, Remedy
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 
@@ -280,6 +281,10 @@ class DispatchRecord:
     provider_id: str | None
     detail: str
     completed_at: datetime | None
+    address: str | None
+    delivery: Delivery | None
+    delivery_at: datetime | None
+    delivery_detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +293,7 @@ class DispatchEventRecord:
 
     provider: str
     event: str
+    key: str
     at: datetime
     detail: str
 

@@ -187,6 +187,7 @@ class DispatchRow(Row, table=True):
         UniqueConstraint("case_id", "step", "channel"),
         Index("ix_dispatches_customer", "customer", "claimed_at"),
         Index("ix_dispatches_provider_id", "provider_id"),
+        Index("ix_dispatches_address", "address"),
     )
 
     id: str = Field(primary_key=True)
@@ -201,18 +202,23 @@ class DispatchRow(Row, table=True):
     provider_id: str | None = None
     detail: str = Field(default="", sa_type=Words)
     completed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    address: str | None = None  # dunning.addresses.fingerprint of where it goes
+    delivery: str | None = None  # dunning.deliveries.Delivery: the furthest that the provider told
+    delivery_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    delivery_detail: str = Field(default="", sa_type=Words)
 
 
 class DispatchEventRow(Row, table=True):
     """What a provider told about a message later (delivered, bounced, …)."""
 
     __tablename__ = "dispatch_events"
-    __table_args__ = (UniqueConstraint("dispatch_id", "provider", "event", "at"),)
+    __table_args__ = (UniqueConstraint("dispatch_id", "provider", "key"),)
 
     id: int | None = Field(default=None, sa_column=Column(Integer, primary_key=True, autoincrement=True))
     dispatch_id: str = Field(foreign_key="dispatches.id")
     provider: str
     event: str
+    key: str  # the same for the same news, however often it is delivered
     at: datetime = Field(sa_type=UtcDateTime)
     detail: str = Field(default="", sa_type=Words)
 

@@ -14,7 +14,7 @@ from starter.access import Caller, Gate
 from starter.api_models import (
     Account,
     CaseList,
-    CaseView,
+    CaseWithMessages,
     Filters,
     ForecastView,
     InvoiceId,
@@ -30,7 +30,7 @@ from starter.errors import CaseClosed, InvalidInput
 from starter.finding import known_case
 from starter.idempotency import Idempotency
 from starter.settings import Scope, Settings
-from starter.views import case_json, entry_json, expected_json
+from starter.views import case_json, expected_json, message_json, with_deliveries
 
 #: What each lever needs. Those that end a case or stop a service are for administrators.
 LEVER_SCOPES: dict[str, Scope] = {
@@ -98,10 +98,17 @@ def _add_cases(router: APIRouter, gate: Gate, client: DunningClient, ledger: Led
             raise InvalidInput(str(error), "cursor") from error
         return {"cases": [case_json(case) for case in page.cases], "cursor": page.cursor}
 
-    @router.get("/cases/{invoice_id}", dependencies=[reader], response_model=CaseView, responses=errors(404))
+    @router.get(
+        "/cases/{invoice_id}",
+        dependencies=[reader],
+        response_model=CaseWithMessages,
+        responses=errors(404),
+    )
     async def case(invoice_id: InvoiceId, account: Account = "") -> dict[str, Any]:
-        """The latest case of an invoice."""
-        return case_json(await known_case(ledger, invoice_id, account))
+        """The latest case of an invoice, and what became of its messages."""
+        found = await known_case(ledger, invoice_id, account)
+        messages = await ledger.dispatches.of_case(found.id)
+        return case_json(found) | {"messages": [message_json(message) for message in messages]}
 
     @router.get(
         "/cases/{invoice_id}/timeline",
@@ -113,7 +120,8 @@ def _add_cases(router: APIRouter, gate: Gate, client: DunningClient, ledger: Led
         """What happened so far."""
         found = await known_case(ledger, invoice_id, account)
         entries = await ledger.cases.entries(found.id)
-        return {"case_id": found.id, "entries": [entry_json(entry) for entry in entries]}
+        messages = await ledger.dispatches.of_case(found.id)
+        return {"case_id": found.id, "entries": with_deliveries(entries, messages)}
 
     @router.get(
         "/cases/{invoice_id}/forecast",

@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from dunning.levers import LEVERS
-from dunning.values import Outcome, RecoveredVia, Stage, WaitingOn
+from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 
 _ID = r"^[A-Za-z0-9_-]+$"
 InvoiceId = Annotated[
@@ -92,6 +92,23 @@ class CaseView(BaseModel):
     zone: str | None
     closed_at: datetime | None
     closed_reason: str
+
+
+class MessageView(BaseModel):
+    """A message with its fate: the furthest that the provider told, else what the sender recorded."""
+
+    step: str
+    channel: Channel
+    at: datetime
+    fate: str
+    heard_at: datetime | None
+    detail: str
+
+
+class CaseWithMessages(CaseView):
+    """A case, and what became of its messages."""
+
+    messages: list[MessageView]
 
 
 class CaseList(BaseModel):

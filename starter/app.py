@@ -1,11 +1,9 @@
-"""The ASGI app: Stripe's webhooks, the HTTP API, health and metrics."""
+"""The ASGI app: the providers' webhooks, the HTTP API, health and metrics."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -20,17 +18,16 @@ from ledger import Ledger, LedgerError, schema_is_current
 from starter import temporal
 from starter.api import api_router
 from starter.client import DunningClient
-from starter.errors import DunningError, EngineUnavailable, RateLimited
+from starter.errors import DunningError, RateLimited
 from starter.limits import BodyLimit
 from starter.metrics import Metrics
+from starter.refusals import error_response
 from starter.settings import Settings
-from starter.webhooks.receiver import Receiver
-from starter.webhooks.stripe import CONCERNS, BadSignature, Malformed, translate, verify
+from starter.webhooks.routes import add_webhooks
 
 log = structlog.get_logger(__name__)
 
 MOST_BYTES = 1_000_000
-RETRY_AFTER_SECONDS = 30
 
 
 def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
@@ -39,45 +36,12 @@ def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
     app.add_middleware(BodyLimit, most=MOST_BYTES)
     metrics = Metrics()
     _add_errors(app)
-    _add_webhooks(app, settings, client, ledger, metrics)
+    add_webhooks(app, settings, client, ledger, metrics)
     _add_health(app, settings, client, ledger, metrics)
     app.include_router(api_router(settings, DunningClient.over(client, settings), ledger))
     if not settings.dunning_api_keys:
         log.warning("no DUNNING_API_KEYS are configured: the API answers this machine only")
     return app
-
-
-def _add_webhooks(app: FastAPI, settings: Settings, client: Client, ledger: Ledger, metrics: Metrics) -> None:
-    receiver = Receiver(client, ledger, timedelta(seconds=settings.dunning_rpc_timeout_seconds))
-    secrets = settings.webhook_secrets
-
-    def failed(status: int, code: str, message: str) -> JSONResponse:
-        metrics.webhook_failures.labels("stripe", code).inc()
-        log.warning("webhook not handled", provider="stripe", code=code, message=message)
-        return error_response(status, code, message)
-
-    async def stripe_webhook(request: Request) -> Response:
-        with metrics.webhook_seconds.labels("stripe").time():
-            body = await request.body()
-            if not secrets:
-                return failed(503, "not_configured", "STRIPE_WEBHOOK_SECRET is not set")
-            try:
-                verify(body, request.headers.get("stripe-signature"), secrets, time.time())
-                event = translate(body)
-                receipt = await receiver.receive(event)
-            except BadSignature as error:
-                return failed(400, "bad_signature", str(error))
-            except Malformed as error:
-                return failed(400, "malformed", str(error))
-            except EngineUnavailable as error:
-                return failed(503, error.code, error.message)
-            kind = event.type if event.type in CONCERNS else "other"
-            metrics.webhooks.labels("stripe", kind, receipt.result).inc()
-            answer: dict[str, Any] = {"received": True, "result": receipt.result, "cases": receipt.cases}
-            return JSONResponse(answer | ({"why": receipt.why} if receipt.why else {}))
-
-    # A plain route: the body is read raw, and there is nothing for FastAPI to resolve on the busiest path.
-    app.add_route("/webhooks/stripe", stripe_webhook, methods=["POST"])
 
 
 def _add_health(app: FastAPI, settings: Settings, client: Client, ledger: Ledger, metrics: Metrics) -> None:
@@ -127,16 +91,6 @@ async def _ledger_trouble(settings: Settings, ledger: Ledger, timeout: timedelta
 
 
 # --- errors ---------------------------------------------------------------------------------------------
-
-
-def error_response(
-    status: int, code: str, message: str, param: str | None = None, retry_after: int | None = None
-) -> JSONResponse:
-    """An error the way every error of the app looks."""
-    wait = retry_after or (RETRY_AFTER_SECONDS if status == 503 else None)
-    headers = {"Retry-After": str(wait)} if wait else {}
-    body = {"error": {"code": code, "message": message, "param": param}}
-    return JSONResponse(body, status_code=status, headers=headers)
 
 
 def _add_errors(app: FastAPI) -> None:

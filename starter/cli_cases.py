@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,14 +12,14 @@ from dunning.case import Entry
 from dunning.values import Stage
 from dunning.view import Status
 from ledger import LedgerError
-from ledger.records import CaseRecord, EntryRecord
+from ledger.records import CaseRecord, DispatchRecord, EntryRecord
 from starter.cli_output import moment, money, say, say_fields, say_json, say_table, warn
 from starter.cli_session import open_ledger, run, user, with_case
 from starter.client import DunningClient
 from starter.errors import CaseNotFound, EngineUnavailable
 from starter.finding import known_case
 from starter.settings import Settings
-from starter.views import case_json, entry_json, expected_json, plain
+from starter.views import case_json, expected_json, message_json, plain, with_deliveries
 from workflows.ids import invoice_of
 
 Invoice = Annotated[str, typer.Argument(metavar="INVOICE", help="in_… or invoice-dunning/in_…")]
@@ -59,11 +59,13 @@ def start(
 @cases_app.command()
 def show(invoice: Invoice, *, account: Account = "", as_json: Json = False) -> None:
     """Where a case stands, and what happened so far."""
-    source, status, entries = run(_look(Settings.load(), invoice_of(invoice) or invoice, account))
-    lines = [entry_json(entry) for entry in entries]
+    look = run(_look(Settings.load(), invoice_of(invoice) or invoice, account))
+    lines = with_deliveries(look.entries, look.messages)
+    messages = [message_json(message) for message in look.messages]
     if as_json:
-        say_json({"source": source, "status": status, "timeline": lines})
+        say_json({"source": look.source, "status": look.status, "timeline": lines, "messages": messages})
         return
+    status = look.status
     shown = dict(status)
     shown["amount_remaining"] = money(shown["amount_remaining"], shown.pop("currency"))
     shown["next_at"] = moment(shown["next_at"])
@@ -71,6 +73,10 @@ def show(invoice: Invoice, *, account: Account = "", as_json: Json = False) -> N
     say_fields(shown)
     say("")
     say_table(("At (UTC)", "What", "By"), [(moment(e["at"]), e["text"], e["by"]) for e in lines])
+    if messages:
+        say("")
+        rows = [(moment(m["at"]), m["step"], m["channel"], m["fate"], m["detail"]) for m in messages]
+        say_table(("Sent (UTC)", "Message", "Channel", "Fate", "Why"), rows)
 
 
 @cases_app.command("cases")
@@ -271,26 +277,45 @@ def _day(moment: datetime | None) -> date | None:
     return moment.date() if moment else None
 
 
-async def _look(
-    settings: Settings, invoice: str, account: str
-) -> tuple[str, dict[str, Any], Sequence[Entry | EntryRecord]]:
-    """The case's own answer; when no worker runs, or the history is gone, what the ledger remembers."""
+class _Look(NamedTuple):
+    """A case as it was found: by its own answer, or in the ledger."""
+
+    source: str
+    status: dict[str, Any]
+    entries: Sequence[Entry | EntryRecord]
+    messages: Sequence[DispatchRecord]
+
+
+async def _look(settings: Settings, invoice: str, account: str) -> _Look:
+    """The case's own answer; when no worker runs, or the history is gone, what the ledger remembers.
+
+    What became of its messages stands in the ledger alone.
+    """
 
     async def ask(client: DunningClient, case: str) -> tuple[Status, list[Entry]]:
         return await client.status(case), await client.timeline(case)
 
     try:
         status, entries = await with_case(settings, invoice, account, ask)
-        return "case", {name: plain(getattr(status, name)) for name in Status.model_fields}, entries
     except (EngineUnavailable, CaseNotFound) as error:
         try:
             async with open_ledger(settings) as ledger:
                 record = await known_case(ledger, invoice, account)
                 remembered = await ledger.cases.entries(record.id)
+                messages = await ledger.dispatches.of_case(record.id)
         except (CaseNotFound, EngineUnavailable, LedgerError):
             raise error from None
         warn(f"from the ledger, because the case did not answer: {error.message}")
-        return "ledger", _remembered(record), remembered
+        return _Look("ledger", _remembered(record), remembered, messages)
+    try:
+        async with open_ledger(settings) as ledger:
+            messages = await ledger.dispatches.of_case(status.case_id)
+    except (EngineUnavailable, LedgerError) as error:
+        warn(f"without what became of its messages: {error}")
+        messages = ()
+    return _Look(
+        "case", {name: plain(getattr(status, name)) for name in Status.model_fields}, entries, messages
+    )
 
 
 def _remembered(case: CaseRecord) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     twilio_auth_token: SecretStr | None = None
     twilio_api_base: str | None = None
     twilio_messaging_service_sid: str | None = None
+    twilio_webhook_shared_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     twilio_timeout_seconds: Seconds = 15.0
 
     public_base_url: str | None = None
@@ -88,7 +89,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError([_sentence(e) for e in error.errors()]) from error
 
-    @field_validator("stripe_webhook_secret", mode="before")
+    @field_validator("stripe_webhook_secret", "twilio_webhook_shared_keys", mode="before")
     @classmethod
     def _split_secrets(cls, value: object) -> object:
         return tuple(_listed(value)) if isinstance(value, str) else value
@@ -107,6 +108,10 @@ class Settings(BaseSettings):
     def webhook_secrets(self) -> tuple[str, ...]:
         """The signing secrets of the Stripe endpoint, as text."""
         return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secret)
+
+    def public_url(self, path: str) -> str | None:
+        """A path of the app as customers and providers reach it; None without PUBLIC_BASE_URL."""
+        return self.public_base_url.rstrip("/") + path if self.public_base_url else None
 
     def missing(self, for_: Purpose = "up") -> list[str]:
         """What is missing or malformed for a purpose, one sentence each; empty when all is there."""

@@ -32,6 +32,7 @@ from starter.processes import HOST, Child, Processes, StackError, port_near, pro
 from starter.settings import Settings
 from starter.temporal import address, connect
 from starter.webhooks.stripe import CONCERNS
+from starter.webhooks.twilio import INBOUND_PATH
 
 Kind = Literal["demo", "dev", "bench"]
 Tell = Callable[[str], None]
@@ -122,7 +123,6 @@ async def _start(children: Processes, folder: Path, tell: Tell, more: Mapping[st
         children.wait_ready(serving, lambda: _answers(f"{app}/readyz")),
         children.wait_ready(worker, lambda: _is_polled(client)),
     )
-    await _connect_messaging(env["STRIPE_API_BASE"], app)
     where = Addresses(
         temporal=f"{HOST}:{port}",
         ui=f"http://{HOST}:{ui_port}",
@@ -218,18 +218,13 @@ async def _connect_providers(sandbox: str, app: str) -> dict[str, str]:
             headers={"Authorization": f"Bearer {STRIPE_KEY}"},
         )
         answer.raise_for_status()
+        await control.set_targets(
+            sendgrid_events=f"{app}/webhooks/sendgrid", twilio_inbound=app + INBOUND_PATH
+        )
         return {
             "STRIPE_WEBHOOK_SECRET": answer.json()["secret"],
             "SENDGRID_WEBHOOK_PUBLIC_KEY": await control.sendgrid_public_key(),
         }
-
-
-async def _connect_messaging(sandbox: str, app: str) -> None:
-    """Send the events of SendGrid and Twilio to the app as well, where it takes them."""
-    async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http, ControlClient(sandbox) as control:
-        taken = (await http.get(f"{app}/api/v1/openapi.json")).raise_for_status().json()["paths"]
-        targets = {"sendgrid_events": "/webhooks/sendgrid", "twilio_inbound": "/webhooks/twilio/inbound"}
-        await control.set_targets(**{name: app + path for name, path in targets.items() if path in taken})
 
 
 @contextmanager

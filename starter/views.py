@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
 from dunning.case import Entry
+from dunning.deliveries import WORDS
 from dunning.forecast import Expected
-from ledger.records import CaseRecord, EntryRecord
+from dunning.timeline import named, spoken
+from ledger.records import CaseRecord, DispatchRecord, EntryRecord
 
 _CASE_FIELDS = (
     "invoice_id", "account", "episode", "workflow_id", "stage", "waiting_on", "outcome", "recovered_via",
@@ -31,6 +34,48 @@ def entry_json(entry: Entry | EntryRecord) -> dict[str, Any]:
         "by": entry.by,
         "data": entry.data,
     }
+
+
+def message_json(message: DispatchRecord) -> dict[str, Any]:
+    """A message with its fate: the furthest that the provider told, else what the sender recorded."""
+    told = message.delivery not in (None, "taken")
+    return {
+        "step": message.step,
+        "channel": str(message.channel),
+        "at": plain(message.claimed_at),
+        "fate": message.delivery if told else message.fate or "sending",
+        "heard_at": plain(message.delivery_at),
+        "detail": message.delivery_detail if told else message.detail,
+    }
+
+
+def with_deliveries(
+    entries: Sequence[Entry | EntryRecord], messages: Sequence[DispatchRecord]
+) -> list[dict[str, Any]]:
+    """The timeline with what providers told of its messages, each after the last line that is not later.
+
+    A case is told of little of it, so that it is not woken for nothing; the rest is known to the ledger.
+    """
+    lines: list[Entry | EntryRecord] = list(entries)
+    known = {(line.what, line.data.get("id")) for line in lines}
+    for told in filter(None, map(_delivery, messages)):
+        if (told.what, told.data["id"]) not in known:
+            lines.insert(max((i + 1 for i, line in enumerate(lines) if line.at <= told.at), default=0), told)
+    return [entry_json(line) for line in lines]
+
+
+def _delivery(message: DispatchRecord) -> Entry | None:
+    if message.delivery is None or message.delivery == "taken" or message.delivery_at is None:
+        return None
+    text = f"{spoken(message.channel)} {named(message.step)}: {WORDS[message.delivery]}"
+    why = f" ({message.delivery_detail})" if message.delivery_detail else ""
+    return Entry(
+        at=message.delivery_at,
+        what=f"message.{message.delivery}",
+        text=text + why,
+        by="provider",
+        data={"id": message.id},
+    )
 
 
 def expected_json(step: Expected) -> dict[str, Any]:

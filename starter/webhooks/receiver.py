@@ -112,6 +112,10 @@ class Receiver:
     async def _route(self, event: StripeEvent, asked: Query | Route) -> Route:
         return asked if isinstance(asked, Route) else route(event, await self._find(event, asked))
 
+    async def tell(self, workflow_id: str, hint: Hint) -> bool:
+        """Give one case a hint; False when it runs no more. Raises EngineUnavailable."""
+        return await self._wake(Wake(workflow_id), hint)
+
     async def _find(self, event: StripeEvent, query: Query) -> Found:
         try:
             async with asyncio.timeout(self._timeout.total_seconds()), self._readers:

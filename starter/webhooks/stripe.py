@@ -17,6 +17,7 @@ from typing import Any, Literal
 from dunning.reports import FREEZING, REPORTS
 from dunning.values import Outcome
 from ledger.records import CaseRecord
+from starter.webhooks.refusals import BadSignature, Malformed
 from workflows.ids import invoice_dunning_id
 
 #: How far the time of a signature may lie from ours, in seconds (docs.stripe.com/webhooks). Stripe signs
@@ -74,14 +75,6 @@ MATTERS: Mapping[str, frozenset[str]] = {
 
 #: After these a new failure is no reason to begin again; only `reopen` is.
 SETTLED = frozenset({Outcome.STOPPED, Outcome.WRITTEN_OFF})
-
-
-class BadSignature(Exception):
-    """The request does not prove that it comes from Stripe; the text says why."""
-
-
-class Malformed(Exception):
-    """The body is signed but is not an event."""
 
 
 def verify(body: bytes, header: str | None, secrets: Iterable[str], now: float) -> None:

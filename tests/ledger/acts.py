@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, cast
 
 from dunning.budget import Planned
 from dunning.case import Entry
+from dunning.deliveries import Delivery, Heard
 from dunning.values import Channel, Stage
 from ledger import Ledger
 from ledger.records import AttemptClaim, CaseClaim, CaseSummary, DispatchClaim, SuspensionRecord
@@ -105,6 +106,13 @@ async def claim_message(
     return await ledger.dispatches.claim(
         case_id=case_id, step=step, channel=channel, template=step, customer="cus_1", at=NOW
     )
+
+
+def heard(event: str, at: datetime = NOW, provider: Literal["sendgrid", "twilio"] = "sendgrid") -> Heard:
+    """What a provider tells of a message."""
+    words: dict[str, Delivery] = {"processed": "taken", "bounce": "undelivered", "failed": "undelivered"}
+    delivery = words.get(event, cast(Delivery, event))
+    return Heard(provider=provider, event=event, key=f"{event}@{at.isoformat()}", at=at, delivery=delivery)
 
 
 async def suspend(

@@ -14,7 +14,7 @@ import pytest
 
 from dunning.values import Channel
 from ledger import Ledger, NotInLedger
-from tests.ledger.acts import DAY, NOW, claim_case, claim_message, complete, reserve
+from tests.ledger.acts import DAY, NOW, claim_case, claim_message, complete, heard, reserve
 from tests.ledger.racer import ROUNDS
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +192,7 @@ class TestMessage:
     async def test_message_that_a_provider_told_of_is_not_released(self, ledger: Ledger) -> None:
         await claim_case(ledger)
         first = await claim_message(ledger)
-        await ledger.dispatches.event(first.dispatch_id, provider="twilio", event="sent", at=NOW)
+        await ledger.dispatches.heard(first.dispatch_id, heard("sent", provider="twilio"))
 
         assert not await ledger.dispatches.release(first.dispatch_id)
 
@@ -212,17 +212,17 @@ class TestMessage:
     async def test_same_news_twice_is_kept_once(self, ledger: Ledger) -> None:
         await claim_case(ledger)
         message = await claim_message(ledger)
-        tell = ledger.dispatches.event
+        tell = ledger.dispatches.heard
         soon = NOW + timedelta(seconds=3)
 
-        assert await tell(message.dispatch_id, provider="sendgrid", event="delivered", at=soon)
-        assert await tell(message.dispatch_id, provider="sendgrid", event="processed", at=NOW)
-        assert not await tell(message.dispatch_id, provider="sendgrid", event="delivered", at=soon)
+        assert await tell(message.dispatch_id, heard("delivered", at=soon))
+        assert await tell(message.dispatch_id, heard("processed", at=NOW))
+        assert not await tell(message.dispatch_id, heard("delivered", at=soon))
         with pytest.raises(NotInLedger):
-            await tell("dsp_none", provider="sendgrid", event="delivered", at=NOW)
+            await tell("dsp_none", heard("delivered"))
 
-        heard = await ledger.dispatches.events(message.dispatch_id)
-        assert [e.event for e in heard] == ["processed", "delivered"]
+        told = await ledger.dispatches.events(message.dispatch_id)
+        assert [e.event for e in told] == ["processed", "delivered"]
 
 
 class TestEffect:

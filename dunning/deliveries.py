@@ -1,0 +1,125 @@
+"""What providers tell about a message after they took it, and what a case makes of it.
+
+Such news come twice, late and out of order. Most of it only stands in the ledger. A case hears of two things:
+that a message of unknown outcome did go out, and that one did not arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from dunning.case import BillingEvent, CaseState, Entry, Sent
+from dunning.values import Channel, Value
+
+Delivery = Literal["taken", "deferred", "sent", "delivered", "read", "undelivered"]
+Matter = Literal["accepted", "undelivered"]
+
+#: A word of a higher rank replaces one of a lower rank, never the other way round.
+_RANKS: Mapping[Delivery, int] = {
+    "taken": 0,
+    "deferred": 1,
+    "sent": 2,
+    "delivered": 3,
+    "read": 4,
+    "undelivered": 5,
+}
+_ARRIVED = frozenset({"delivered", "read"})
+_MAY_CHANGE = frozenset({"accepted", "unknown"})
+_REMEMBERED = 20
+#: The hints of this kind to a case, and what they say.
+HINTS: Mapping[str, str] = {
+    "message.accepted": "the provider took it after all",
+    "message.undelivered": "not delivered",
+}
+WORDS: Mapping[Delivery, str] = {
+    "taken": "on its way",
+    "deferred": "the receiving server asks to wait",
+    "sent": "handed to the carrier",
+    "delivered": "delivered",
+    "read": "read",
+    "undelivered": "not delivered",
+}
+
+
+class Heard(Value):
+    """What a provider told about one message. `detail` holds nothing personal."""
+
+    provider: Literal["sendgrid", "twilio"]
+    event: str  # the provider's own word
+    key: str  # the same for the same news, however often and under whatever id it is delivered
+    at: datetime
+    delivery: Delivery
+    provider_id: str | None = None  # of the message, where it is told
+    detail: str = ""
+
+
+def replaces(channel: Channel, known: Delivery | None, told: Delivery) -> bool:
+    """Whether what is told goes beyond what is known.
+
+    A mail that was delivered may still bounce (SendGrid, "Asynchronous bounce"); a text that arrived does not
+    become undelivered (Twilio, "Outbound message status": both are final).
+    """
+    if known is None:
+        return True
+    if told == "undelivered" and known in _ARRIVED and channel is not Channel.EMAIL:
+        return False
+    return _RANKS[told] > _RANKS[known]
+
+
+def matters(fate: str | None, channel: Channel, known: Delivery | None, told: Delivery) -> Matter | None:
+    """What the case must hear of. `fate` is what the sender recorded; None: it will tell the case itself."""
+    if told == "undelivered" and replaces(channel, known, told):
+        return "undelivered"
+    return "accepted" if fate == "unknown" else None
+
+
+def hint(
+    matter: Matter, *, dispatch_id: str, step: str, channel: Channel, at: datetime, why: str
+) -> dict[str, Any]:
+    """The hint as a case is told it: small, and without anything personal."""
+    told = {"type": f"message.{matter}", "id": dispatch_id, "created": at.isoformat(), "step": step}
+    return told | {"channel": channel.value, "why": why}
+
+
+def take_in(state: CaseState, event: BillingEvent) -> CaseState:
+    """A message went out after all, or did not arrive: then it was no notice, and the channel may be dead.
+
+    The news may be faster than the sender's own answer; then it waits for that (`retold`).
+    """
+    if event.channel not in tuple(Channel):
+        return state
+    about = (event.step, Channel(event.channel))
+    sent = tuple(_retold(one, event) if (one.step, one.channel) == about else one for one in state.sent)
+    changes: dict[str, Any] = {"sent": sent}
+    if event.type == "message.undelivered":
+        if not state.was_sent(*about):
+            changes["undelivered"] = (*(u for u in state.undelivered if u != about), about)[-_REMEMBERED:]
+        if state.invoice.status not in ("paid", "void", "gone"):
+            changes["stale"] = True
+    return state if sent == state.sent and "undelivered" not in changes else state.model_copy(update=changes)
+
+
+def remembered(state: CaseState, sent: Sent) -> CaseState:
+    """The case with a message that was just handed over, of which worse may be known already."""
+    about = (sent.step, sent.channel)
+    if about in state.undelivered and sent.fate in _MAY_CHANGE:
+        sent = sent.model_copy(update={"fate": "undelivered"})
+    rest = tuple(known for known in state.undelivered if known != about)
+    return state.model_copy(update={"sent": (*state.sent, sent), "undelivered": rest})
+
+
+def _retold(sent: Sent, event: BillingEvent) -> Sent:
+    if event.type == "message.undelivered" and sent.fate in _MAY_CHANGE:
+        return sent.model_copy(update={"fate": "undelivered"})
+    if event.type == "message.accepted" and sent.fate == "unknown":
+        # Known to be taken since then, and no earlier: a notice must have been accepted long enough ago.
+        return sent.model_copy(update={"fate": "accepted", "at": max(sent.at, event.created or event.at)})
+    return sent
+
+
+def line(event: BillingEvent, message: str) -> Entry:
+    """The line of such a hint. `message` names channel and step in an operator's words."""
+    text = f"{message}: {HINTS[event.type]}" + (f" ({event.why})" if event.why else "")
+    return Entry(at=event.at, what=event.type, text=text, by="provider", data={"id": event.id})

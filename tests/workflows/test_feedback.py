@@ -1,0 +1,71 @@
+"""Cases that hear from SendGrid and Twilio what became of their messages, on a real server."""
+
+from __future__ import annotations
+
+from dunning.values import Stage
+from ledger.records import DispatchRecord
+from tests.fixtures.case import Case
+from tests.fixtures.engine import Engine
+
+
+async def told(case: Case, kind: str) -> list[str]:
+    """The lines of that kind in the case's own timeline."""
+    return [entry.text for entry in await case.timeline() if entry.what == kind]
+
+
+async def deliveries(case: Case) -> dict[tuple[str, str], str | None]:
+    """What became of each message, as the ledger knows it."""
+    return {(sent.step, sent.channel.value): sent.delivery for sent in await messages(case)}
+
+
+async def fates(case: Case) -> dict[str, str | None]:
+    """What the ledger says of the sending of each message."""
+    return {sent.step: sent.fate for sent in await messages(case)}
+
+
+async def messages(case: Case) -> tuple[DispatchRecord, ...]:
+    record = await case.record()
+    assert record is not None
+    return await case.engine.ledger.dispatches.of_case(record.id)
+
+
+async def test_every_message_shows_its_fate_though_the_case_is_left_in_peace(engine: Engine) -> None:
+    for kind in ("duplicate", "reorder"):
+        await engine.control.webhook_fault(kind, probability=0.4, seed=7, times=0)  # type: ignore[arg-type]
+    case = await engine.case("lost_card", phone="+15005550123", consent=True)
+    await case.until(8)
+    await engine.settle()
+
+    assert await deliveries(case) == {
+        ("first_notice", "email"): "delivered",
+        ("second_notice", "email"): "delivered",
+        ("second_notice", "sms"): "delivered",
+    }
+    hints = [event for event in (await case.handle.fetch_history()).events if _is_message_hint(event)]
+    assert hints == []
+
+
+async def test_what_no_provider_answered_to_is_settled_by_its_events(engine: Engine) -> None:
+    await engine.control.fault("drop_after", service="sendgrid", path="mail/send")
+    await engine.control.fault("drop_after", service="twilio", path="Messages", times=1)
+    case = await engine.case("lost_card", phone="+15005550123", consent=True)
+    await case.until(6)
+
+    assert await fates(case) == {"first_notice": "accepted", "second_notice": "accepted"}
+    assert (await case.status()).messages == 3
+    assert len(await engine.control.messages()) == 3
+
+
+async def test_nobody_is_suspended_whose_mails_all_bounce(engine: Engine) -> None:
+    case = await engine.case("lost_card", email="bounce+ada@customer.example")
+
+    await case.until(32)
+
+    assert await told(case, "message.undelivered")
+    status = await case.status()
+    assert (status.stage, status.needs_human) == (Stage.GRACE, True)
+
+
+def _is_message_hint(event: object) -> bool:
+    signal = event.workflow_execution_signaled_event_attributes  # type: ignore[attr-defined]
+    return any(b"message." in payload.data for payload in signal.input.payloads)
