@@ -118,7 +118,7 @@ class StripeBilling(BillingActivities):
         """Dates promised before: in an earlier run of this case, or in an older case of the subscription."""
         if not claim.fresh and claim.case.last_day is not None:
             return _plan(claim.case)
-        if invoice.subscription is None:
+        if invoice.subscription is None or invoice.sent:  # what is sent has a due date of its own
             return None
         older = await self._ledger.cases.older_open(
             claim.case.account, invoice.customer, invoice.subscription, claim.case_id

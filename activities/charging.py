@@ -291,7 +291,7 @@ class _Sent:
 
 def _chargeable(facts: Invoice) -> bool:
     owed = facts.status == "open" and facts.amount_remaining > 0
-    return owed and not facts.processing and facts.method is not None
+    return owed and not facts.sent and not facts.processing and facts.method is not None
 
 
 def _nothing_to_charge(this: Try, facts: Invoice) -> Charged:

@@ -216,6 +216,7 @@ class Dispatching:
             reason=send.cls,
             hide_reason=send.hide_reason,
             next_attempt_on=send.next_attempt_on,
+            due_on=send.due_on,
             last_day=send.last_day,
             suspended_on=today if send.step == "suspended" else None,
             paid=paid,

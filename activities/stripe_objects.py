@@ -246,6 +246,7 @@ class StripeInvoice(Wire):
     customer_name: str | None = None
     billing_reason: str | None = None
     collection_method: str = "charge_automatically"
+    due_date: int | None = None
     next_payment_attempt: int | None = None
     created: int = 0
     number: str | None = None

@@ -62,7 +62,7 @@ def invoice_facts(
     """The facts of an invoice read at `at`. `charge` is what `charge_worth_reading` named."""
     subscription = invoice.subscription
     paid = invoice.status == "paid"
-    upcoming = invoice.next_payment_attempt
+    upcoming, due = invoice.next_payment_attempt, invoice.due_date
     place, method = method_to_charge(invoice)
     return Invoice(
         id=invoice.id,
@@ -75,6 +75,7 @@ def invoice_facts(
         subscription_status=subscription.status if subscription else None,
         billing_reason=invoice.billing_reason,
         collection_method=invoice.collection_method,
+        due_date=moment(due) if due is not None else None,
         next_payment_attempt=moment(upcoming) if upcoming is not None else None,
         processing=processing_intent(invoice) is not None,
         paid_out_of_band=paid and paid_elsewhere(invoice),

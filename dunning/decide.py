@@ -69,6 +69,8 @@ def decide(state: CaseState, policy: Policy, now: datetime) -> Decision:
 def over(state: CaseState) -> tuple[Outcome, str] | None:
     """Why the case ends, if it does: the invoice's own state first, then what a person or the plan chose."""
     invoice = state.invoice
+    if invoice.status == "paid" and _paid_unasked(state):
+        return Outcome.NOT_APPLICABLE, "the invoice that was sent is paid: nothing had to be said"
     if invoice.status == "paid":
         return Outcome.RECOVERED, "the invoice is paid"
     if invoice.status == "void":
@@ -82,6 +84,13 @@ def over(state: CaseState) -> tuple[Outcome, str] | None:
     if invoice.subscription_status in ("canceled", "incomplete_expired") and not state.subscription_finalized:
         return Outcome.CANCELED, "somebody else canceled the subscription"
     return None
+
+
+def _paid_unasked(state: CaseState) -> bool:
+    """An invoice that was sent and paid before anybody was told that it is late: business as usual."""
+    due = state.invoice.due_date
+    late = (sent for sent in state.sent if due is not None and sent.at >= due)
+    return state.invoice.sent and not any(sent.fate in ("accepted", "unknown", "shadow") for sent in late)
 
 
 def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
@@ -125,7 +134,7 @@ def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, 
         return lost
     if state.give_back and state.found_auto_advance and state.invoice.status == "open":
         return Due(now, 0, "Stripe goes on with the invoice, as it was found", GiveBack(auto_advance=True))
-    via = state.recovered_via or (RecoveredVia.CUSTOMER if outcome is Outcome.RECOVERED else None)
+    via = (state.recovered_via or RecoveredVia.CUSTOMER) if outcome is Outcome.RECOVERED else None
     turn = Turn(to="closed", at=now, reason=reason, outcome=outcome, via=via)
     return Due(now, 0, reason, turn=turn)
 
@@ -235,7 +244,9 @@ def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
 
 
 def _stripe_goes_on(state: CaseState, policy: Policy) -> bool:
-    return policy.retries.owner == "engine" and not state.taken_over and state.invoice.auto_advance is True
+    invoice = state.invoice
+    charged = policy.retries.owner == "engine" and not invoice.sent
+    return charged and not state.taken_over and invoice.auto_advance is True
 
 
 def _stripe_retries(state: CaseState, policy: Policy) -> bool:

@@ -46,6 +46,7 @@ class Send(Value):
     last_day: date | None = None  # the true last day of grace, in the customer's zone
     names_last_day: bool = False
     next_attempt_on: date | None = None
+    due_on: date | None = None  # of an invoice that is sent instead of charged
     days: int | None = None  # of an extension
     to_debtor: bool = True  # false for answers to a payment: they go out although the invoice is paid
     counts: bool = True  # as a contact; answers to what the customer did do not

@@ -27,6 +27,7 @@ from dunning.deliveries import HINTS, remembered, take_in
 from dunning.facts import Invoice
 from dunning.grace import grace_from, release_hold
 from dunning.levers import command
+from dunning.opening import judge
 from dunning.policy import Policy
 from dunning.reports import FREEZING, REPORTS
 from dunning.values import RETRYABLE, Channel, DeclineClass, RecoveredVia, Stage
@@ -73,8 +74,10 @@ def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
     if invoice is None or invoice.read_at < state.invoice.read_at:
         return state
     changes: dict[str, Any] = {"invoice": invoice, "stale": False}
-    failure = invoice.failure
-    if failure is not None and (state.verdict is None or failure.at > state.verdict.at):
+    failure = None if invoice.sent else invoice.failure
+    if state.invoice.sent != invoice.sent and invoice.status == "open":  # who collects it has changed
+        changes["verdict"] = _judged(state, judge(invoice, invoice.read_at))
+    elif failure is not None and (state.verdict is None or failure.at > state.verdict.at):
         changes["verdict"] = _judged(state, classify(failure))
     if invoice.status == "paid" and state.invoice.status != "paid" and state.recovered_via is None:
         changes["recovered_via"] = _paid_by(state, invoice)
@@ -84,10 +87,10 @@ def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
     return read
 
 
-def _judged(state: CaseState, verdict: Verdict) -> Verdict:
+def _judged(state: CaseState, verdict: Verdict | None) -> Verdict | None:
     """No later failure softens a dispute or a warning of fraud; only a person does."""
     frozen = state.verdict is not None and state.verdict.code in FREEZING.values() and not state.reviewed
-    return state.verdict if frozen and state.verdict is not None else verdict
+    return state.verdict if frozen else verdict
 
 
 def _locked(state: CaseState, why: str) -> CaseState:

@@ -57,6 +57,7 @@ class Invoice(Value):
     subscription_status: str | None = None
     billing_reason: str | None = None
     collection_method: str = "charge_automatically"
+    due_date: datetime | None = None  # of an invoice that is sent
     next_payment_attempt: datetime | None = None
     processing: bool = False
     paid_out_of_band: bool = False
@@ -70,3 +71,8 @@ class Invoice(Value):
     channels: tuple[Channel, ...] = ()  # an address is known and nobody opted out
     zone: str | None = None
     livemode: bool = False
+
+    @property
+    def sent(self) -> bool:
+        """Collected by sending it: the customer pays it by its due date, and nobody may charge it."""
+        return self.collection_method == "send_invoice"

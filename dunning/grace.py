@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 from dunning.calendar import end_of_day, local_date
 from dunning.case import CaseState, Extension, Plan
+from dunning.facts import Invoice
 from dunning.policy import Policy
 from dunning.values import Stage
 
@@ -20,6 +21,28 @@ def make_plan(anchor: datetime, zone: str | None, policy: Policy) -> Plan:
         last_day=local_date(starts + policy.grace.length, zone),
         zone=zone,
     )
+
+
+def plan_of_sent(invoice: Invoice, policy: Policy, now: datetime) -> Plan | None:
+    """The dates of a case of an invoice that is sent: they count from its due date.
+
+    Of a case that opens late the last reminder goes out at once, and what follows keeps its distance from it.
+    None when the policy leaves such invoices alone, or Stripe tells no due date.
+    """
+    rules, due = policy.sent_invoices, invoice.due_date
+    if rules is None or due is None:
+        return None
+    plan = make_plan(due, invoice.zone, policy)
+    reminded = max((r.after_due for r in rules.reminders if r.after_due is not None), default=timedelta())
+    starts = max(due + rules.grace_after, now + max(rules.grace_after - reminded, timedelta()))
+    last_day = local_date(starts + policy.grace.length, plan.zone)
+    return plan.model_copy(update={"grace_starts_at": starts, "last_day": last_day})
+
+
+def due_day(state: CaseState) -> date | None:
+    """The day, in the customer's zone, by which an invoice that is sent asks to be paid."""
+    due = state.invoice.due_date
+    return local_date(due, state.plan.zone) if state.invoice.sent and due is not None else None
 
 
 def grace_ends_at(state: CaseState) -> datetime:

@@ -228,6 +228,8 @@ def _retry(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tupl
         raise Refused(
             "this policy leaves charging to Stripe (retries.owner: stripe): retry in Stripe's dashboard"
         )
+    if state.invoice.sent:
+        raise Refused("this invoice is sent, not charged: only its customer can pay it")
     if state.invoice.method is None:
         raise Refused("there is no payment method to charge: ask the customer for one")
     if state.verdict is not None and state.verdict.locked:

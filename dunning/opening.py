@@ -7,7 +7,7 @@ from datetime import datetime
 from dunning.case import CaseRef, CaseState, Plan, Verdict
 from dunning.declines import classify
 from dunning.facts import Failure, Invoice
-from dunning.grace import make_plan
+from dunning.grace import make_plan, plan_of_sent
 from dunning.policy import Policy
 from dunning.values import Stage
 
@@ -34,19 +34,26 @@ def open_case(
     refusal = not_applicable(invoice)
     if refusal is not None:
         return refusal
-    plan = adopted or make_plan(now, invoice.zone, policy)
+    plan = plan_of_sent(invoice, policy, now) if invoice.sent else make_plan(now, invoice.zone, policy)
+    if plan is None:
+        return f"invoice {invoice.id} is collected by sending it: this policy has no sent_invoices"
     return CaseState(
         ref=ref,
         invoice=invoice,
-        plan=plan,
+        plan=adopted or plan,
         opened_at=now,
         verdict=judge(invoice, now),
         next_number=next_number,
     )
 
 
-def judge(invoice: Invoice, now: datetime) -> Verdict:
-    """What the invoice's last failure asks for. One that Stripe no longer tells is judged with caution."""
+def judge(invoice: Invoice, now: datetime) -> Verdict | None:
+    """What the invoice's last failure asks for. One that Stripe no longer tells is judged with caution.
+
+    None for an invoice that is sent: whatever its customer tried, nobody else charges it.
+    """
+    if invoice.sent:
+        return None
     if invoice.failure is None and invoice.method is not None:
         return classify(Failure(at=now, method=invoice.method))
     return classify(invoice.failure, at=now)
@@ -69,9 +76,7 @@ def not_applicable(invoice: Invoice) -> str | None:
             pass
     if invoice.amount_remaining <= 0:
         return f"nothing remains to be paid on invoice {invoice.id}"
-    if invoice.collection_method != "charge_automatically":
-        return f"invoice {invoice.id} is collected by sending it: only invoices charged by card are dunned"
-    if invoice.billing_reason == "subscription_create":
+    if invoice.billing_reason == "subscription_create" and not invoice.sent:
         return (
             f"invoice {invoice.id} is the first of its subscription: Stripe asks the customer during sign-up"
         )

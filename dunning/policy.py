@@ -227,6 +227,29 @@ class Suspension(Section):
     notice_retries: Duration
 
 
+class SentReminder(Section):
+    """A message about an invoice that is sent, before or after its due date."""
+
+    step: Name
+    template: Template
+    before_due: Duration | None = None
+    after_due: Duration | None = None
+    channels: Channels
+
+    @model_validator(mode="after")
+    def _one_side(self) -> SentReminder:
+        if (self.before_due is None) == (self.after_due is None):
+            raise ValueError(f"step {self.step}: write either before_due or after_due")
+        return self
+
+
+class SentInvoices(Section):
+    """Invoices that are sent instead of charged. Grace starts so long after the due date."""
+
+    reminders: tuple[SentReminder, ...]
+    grace_after: Duration
+
+
 class FinalAction(Section):
     """What happens when a suspended customer does not come back."""
 
@@ -262,6 +285,7 @@ class Policy(Section):
     final_action: FinalAction
     human: Human
     imports: Imports = Imports()
+    sent_invoices: SentInvoices | None = None  # None: they are not dunned
 
     @model_validator(mode="after")
     def _notice_can_be_given(self) -> Policy:
@@ -271,6 +295,15 @@ class Policy(Section):
             )
         if not self.messages.grace:
             raise ValueError("messages.grace is empty: no message would name the last day; add a step")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_have_one_meaning(self) -> Policy:
+        known = {m.step for m in self.messages.before_grace} | {m.step for m in self.messages.grace}
+        for reminder in self.sent_invoices.reminders if self.sent_invoices else ():
+            if reminder.step in known:
+                raise ValueError(f"step {reminder.step} stands twice: every step needs a name of its own")
+            known.add(reminder.step)
         return self
 
     @cached_property

@@ -28,7 +28,8 @@ class Retry:
 
 def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
     """The next charge of this case, or None when only the customer or a person can move it on."""
-    if state.stage == Stage.CLOSED or state.invoice.processing or state.invoice.method is None:
+    invoice = state.invoice
+    if state.stage == Stage.CLOSED or invoice.sent or invoice.processing or invoice.method is None:
         return None
     verdict = state.verdict
     if verdict and verdict.cls in (DeclineClass.REVIEW, DeclineClass.REVOKED) and not state.reviewed:

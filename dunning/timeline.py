@@ -19,6 +19,7 @@ from dunning.case import (
 )
 from dunning.deliveries import HINTS
 from dunning.deliveries import line as line_of_message
+from dunning.grace import due_day
 from dunning.levers import Commanded
 from dunning.reports import line
 from dunning.values import Channel
@@ -87,11 +88,12 @@ def named(step: str) -> str:
 def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
     """The first line of a case."""
     verdict, last_day = state.verdict, f"{state.plan.last_day:%a %d %b %Y}"
-    why = (
-        f"{verdict.words or verdict.code} ({verdict.cls})"
-        if verdict
-        else "a payment came for a suspended case"
-    )
+    due = due_day(state)
+    why = "a payment came for a suspended case"
+    if verdict is not None:
+        why = f"{verdict.words or verdict.code} ({verdict.cls})"
+    elif due is not None and state.invoice.status == "open":
+        why = f"collected by sending, due {due:%a %d %b %Y}"
     return Entry(
         at=state.opened_at,
         what="case.opened",

@@ -7,7 +7,7 @@ from typing import Any
 
 from dunning.case import CaseState, Entry
 from dunning.decision import Decision
-from dunning.grace import grace_ends_at
+from dunning.grace import due_day, grace_ends_at
 from dunning.money import Money
 from dunning.policy import Policy
 from dunning.values import RETRYABLE, DeclineClass, Outcome, RecoveredVia, Stage, Value, WaitingOn
@@ -110,8 +110,10 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
         lines.append(f"- **Now:** {decision.reason}")
     if state.verdict is not None:
         lines.append(f"- **Why it failed:** {state.verdict.words or state.verdict.code}")
-    sent = sum(1 for s in state.sent if s.fate == "accepted")
+    sent, due = sum(1 for s in state.sent if s.fate == "accepted"), due_day(state)
     tried = f"{state.retries_used} of {policy.retries.max} retries"
+    if due is not None:
+        tried = f"sent, not charged, due {due:%a %d %b %Y}"
     lines.append(f"- **Tried:** {tried}, {sent} message{'' if sent == 1 else 's'}")
     if state.stage in (Stage.RECOVERING, Stage.GRACE):
         lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone})")

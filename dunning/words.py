@@ -10,6 +10,7 @@ from dunning.calendar import closing, decent, end_of_day, local_moment, local_ti
 from dunning.case import CaseState, Sent
 from dunning.contacts import Contact
 from dunning.decision import Send
+from dunning.grace import due_day
 from dunning.messages import NAMES_LAST_DAY
 from dunning.policy import AnswerMessage, Policy
 from dunning.retries import next_retry
@@ -105,6 +106,7 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         last_day=state.plan.last_day,
         names_last_day=word.template in NAMES_LAST_DAY,
         next_attempt_on=retry.at.date() if retry and retry.blind else None,
+        due_on=due_day(state),
         days=days,
         to_debtor=word.step.split(":")[0] not in ("recovered", "restored"),
         counts=counts,
@@ -137,6 +139,9 @@ def _with_room(word: Word, state: CaseState, policy: Policy) -> Word:
 
 
 def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
+    if state.invoice.sent:
+        yield from _of_sent(state, policy)
+        return
     verdict = state.verdict
     retryable = verdict is not None and verdict.cls in RETRYABLE and not verdict.locked
     for order, message in enumerate(policy.messages.before_grace):
@@ -148,6 +153,22 @@ def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
             if retryable and order == 0:
                 at = _after_a_silent_retry(at, state, policy)
             yield Word(_decent(at, channel, state, policy), message.step, message.template, channel, order)
+
+
+def _of_sent(state: CaseState, policy: Policy) -> Iterator[Word]:
+    """Reminders about an invoice that is sent; no early one whose moment was over when the case opened."""
+    reminders = policy.sent_invoices.reminders if policy.sent_invoices else ()
+    due = state.invoice.due_date or state.plan.anchor
+    for order, reminder in enumerate(reminders, start=-len(reminders)):  # all of them come before grace
+        if reminder.before_due is not None:
+            at = due - reminder.before_due
+            if at < state.opened_at:
+                continue
+        else:
+            assert reminder.after_due is not None
+            at = due + reminder.after_due + state.shift
+        for channel in reminder.channels:
+            yield Word(_decent(at, channel, state, policy), reminder.step, reminder.template, channel, order)
 
 
 def _after_a_silent_retry(at: datetime, state: CaseState, policy: Policy) -> datetime:

@@ -5,6 +5,8 @@ from __future__ import annotations
 #: Every message there is. Each locale has all of them (`check.check_templates`).
 TEMPLATES: frozenset[str] = frozenset(
     {
+        "invoice_due_soon",
+        "invoice_overdue",
         "payment_failed",
         "reminder",
         "impact",
@@ -27,3 +29,6 @@ NEEDS_NO_LINK: frozenset[str] = frozenset({"recovered", "restored", "survey"})
 NAMES_LAST_DAY: frozenset[str] = frozenset(
     {"impact", "grace_started", "grace_reminder", "final_notice", "extension_granted"}
 )
+
+#: The messages about an invoice that is sent instead of charged: they name the day on which it is due.
+NAMES_DUE_DAY: frozenset[str] = frozenset({"invoice_due_soon", "invoice_overdue"})

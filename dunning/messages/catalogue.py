@@ -28,6 +28,7 @@ from dunning.money import parse_locale
 FOLDER = Path(__file__).parent / "templates"
 FILE = "messages.yaml"
 NEUTRAL = "neutral"
+SENT = "sent"
 
 # Marks that travel through the one rendering of a text and become <strong> in HTML and nothing elsewhere.
 # They are of Unicode's private use area, which names and amounts never hold.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from babel import Locale
 
-from dunning.messages import NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
-from dunning.messages.catalogue import Catalogue, TemplatesError, available_locales, load
+from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
+from dunning.messages.catalogue import NEUTRAL, SENT, Catalogue, TemplatesError, available_locales, load
 from dunning.messages.context import Business, MessageContext, Rendered
 from dunning.messages.locales import DEFAULT, full_day, nearest, short_day, without_isolates
 from dunning.messages.render import RenderError, fits_subject, render, variables
@@ -66,6 +66,8 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
         yield "its customers get the words of another locale: is its folder there twice under two names?"
     for template in sorted(TEMPLATES & set(catalogue.words.messages)):
         for context in worst_contexts(name, business, page):
+            if template in NAMES_DUE_DAY and context.due_on is None:
+                continue
             for channel in (Channel.EMAIL, Channel.SMS):
                 try:
                     rendered = render(template, channel, context, folder=folder)
@@ -82,7 +84,7 @@ def _gaps(catalogue: Catalogue) -> Iterator[str]:
         yield f"{template} is missing: add it to messages"
     for template in sorted(set(words.messages) - TEMPLATES):
         yield f"{template} is not a message that the engine sends: remove it or mend its spelling"
-    told = {cls.value for cls in DeclineClass if cls is not DeclineClass.REVIEW} | {"neutral"}
+    told = {cls.value for cls in DeclineClass if cls is not DeclineClass.REVIEW} | {NEUTRAL, SENT}
     for reason in sorted(told - set(words.reasons)):
         yield f"reasons.{reason} is missing: say how this decline is told"
     if parse_locale(words.language).language != locale.language:
@@ -129,6 +131,8 @@ def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) 
         yield full.model_copy(update={"reason": reason})
     yield bare.model_copy(update={"paid": True, "subscription_ended": True})
     yield full.model_copy(update={"paid": False, "subscription_ended": False})
+    yield bare.model_copy(update={"due_on": other_day})
+    yield full.model_copy(update={"due_on": other_day, "next_attempt_on": None})
 
 
 @lru_cache(maxsize=64)

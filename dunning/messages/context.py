@@ -58,6 +58,7 @@ class MessageContext(Value):
     reason: DeclineClass | None = None
     hide_reason: bool = False  # the bank's reason must not be told (lost, stolen, suspected fraud)
     next_attempt_on: date | None = None  # only a day that is really planned
+    due_on: date | None = None  # when the invoice is due that was sent instead of charged
     last_day: date | None = None
     suspended_on: date | None = None
     paid: bool = True  # `restored`: False when a person gave access back before the money came

@@ -13,7 +13,7 @@ from babel.core import get_global
 from babel.numbers import get_territory_currencies
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dunning.messages import TEMPLATES
+from dunning.messages import NAMES_DUE_DAY, TEMPLATES
 from dunning.messages.catalogue import available_locales, load
 from dunning.messages.context import Business, MessageContext, Rendered
 from dunning.messages.render import render
@@ -23,6 +23,8 @@ from dunning.values import Channel, DeclineClass, Value
 
 #: In the order in which a customer meets them.
 _ORDER = (
+    "invoice_due_soon",
+    "invoice_overdue",
     "payment_failed",
     "reminder",
     "impact",
@@ -45,6 +47,7 @@ _SAMPLE = Business(
 )
 _PAGE = "https://billing.northwind.example/r/AbCdEfGhIjKlMnOpQrStUv"
 _LAST_DAY, _NEXT_ATTEMPT, _SUSPENDED = date(2031, 9, 24), date(2031, 9, 19), date(2031, 9, 25)
+_DUE = date(2031, 9, 3)
 
 
 class Wording(Value):
@@ -129,6 +132,11 @@ def _contexts(template: str, locale: str, business: Business) -> list[tuple[str,
         ("little known", dict.fromkeys(("customer_name", "product", "card_last4", "next_attempt_on"))),
         ("3 open invoices", {"open_invoices": 3}),
     ]
+    sent = {"due_on": _DUE, "next_attempt_on": None}
+    if template in NAMES_DUE_DAY:
+        usual = usual.model_copy(update=sent)
+    else:
+        variants.append(("invoice that was sent", sent))
     if template == "restored":
         variants.append(("not paid yet", {"paid": False}))
     if template == "survey":

@@ -10,9 +10,10 @@ from typing import Any
 
 from babel import Locale
 
-from dunning.messages import NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
+from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
 from dunning.messages.catalogue import (
     NEUTRAL,
+    SENT,
     Catalogue,
     Message,
     TemplatesError,
@@ -58,6 +59,8 @@ def render(
         raise RenderError(f"there is no message {template!r}: use one of {', '.join(sorted(TEMPLATES))}")
     if template in NAMES_LAST_DAY and context.last_day is None:
         raise RenderError(f"message {template!r} names the last day of grace: give `last_day`")
+    if template in NAMES_DUE_DAY and context.due_on is None:
+        raise RenderError(f"message {template!r} names the day on which the invoice is due: give `due_on`")
     if context.pay_url is None and not (template in NEEDS_NO_LINK and context.paid):
         raise RenderError(f"message {template!r} leads to the customer's page: give `pay_url`")
     catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
@@ -146,6 +149,8 @@ def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> d
     }
     return {name: _placed(catalogue, value, for_sms=for_sms) for name, value in values.items()} | {
         "next_attempt": _day(context.next_attempt_on, locale),
+        "due": _day(context.due_on, locale),
+        "due_short": short_day(context.due_on, locale) if context.due_on else None,
         "last_day": _day(context.last_day, locale),
         "last_day_short": short_day(context.last_day, locale) if context.last_day else None,
         "suspended_on": _day(context.suspended_on, locale),
@@ -167,6 +172,8 @@ def _placed(catalogue: Catalogue, value: str | None, *, for_sms: bool) -> str | 
 
 def _reason(context: MessageContext) -> str:
     """The key of the reason's words. What must be hidden reads exactly like what is not known."""
+    if context.due_on is not None:
+        return SENT
     if context.reason is None or context.hide_reason or context.reason in _UNTOLD:
         return NEUTRAL
     return context.reason.value

@@ -27,14 +27,17 @@ TOLERANCE = 300
 #: Idempotency keys of the engine's own calls start with this; what such a call caused wakes nobody.
 OWN_CALLS = "dunning-"
 
-#: Only these open a case.
+#: These open a case,
 FAILURES = frozenset({"invoice.payment_failed", "invoice.payment_action_required"})
+#: and these that of an invoice which is sent: nothing of it can fail. Stripe tells the last two only where an
+#: automation of the account says so.
+SENT = frozenset({"invoice.finalized", "invoice.sent", "invoice.will_be_due", "invoice.overdue"})
 
 Subject = Literal["invoice", "subscription", "customer", "charge"]
 
 #: By what the cases are found that an event concerns. An event of another type is not needed.
 CONCERNS: Mapping[str, Subject] = {
-    **dict.fromkeys(FAILURES, "invoice"),
+    **dict.fromkeys(FAILURES | SENT, "invoice"),
     "invoice.paid": "invoice",
     "invoice.voided": "invoice",
     "invoice.marked_uncollectible": "invoice",
@@ -205,7 +208,7 @@ def query_of(event: StripeEvent) -> Query | Route:
     matters = MATTERS.get(event.type)
     if matters is not None and event.changed is not None and not matters & event.changed:
         return Route(why="nothing that matters changed")
-    if event.type in FAILURES and (refusal := _not_dunned(event.object)):
+    if event.type in FAILURES | SENT and (refusal := _not_dunned(event)):
         return Route(why=refusal)
     named = _subject_id(event, subject)
     if named is None:
@@ -217,7 +220,7 @@ def query_of(event: StripeEvent) -> Query | Route:
 
 def route(event: StripeEvent, found: Found) -> Route:
     """Whom an event wakes, given what the ledger knows. Pure: this is the whole decision."""
-    if event.type in FAILURES:
+    if event.type in FAILURES | SENT:
         return _route_failure(event, found.latest)
     if CONCERNS[event.type] == "invoice":
         return _route_invoice(event, found)
@@ -279,11 +282,14 @@ def _start(event: StripeEvent) -> Wake:
     return Wake(invoice_dunning_id(invoice), start=True, input=start)
 
 
-def _not_dunned(invoice: Mapping[str, Any]) -> str:
-    if invoice.get("billing_reason") == "subscription_create":
+def _not_dunned(event: StripeEvent) -> str:
+    invoice, sent = event.object, event.object.get("collection_method") == "send_invoice"
+    if event.type in SENT and not sent:
+        return "the invoice is charged automatically: it is dunned when that fails"
+    if event.type in SENT and invoice.get("status") != "open":
+        return "nothing is owed"
+    if invoice.get("billing_reason") == "subscription_create" and not sent:
         return "the first invoice of a subscription is not dunned: the customer is still at the checkout"
-    if invoice.get("collection_method") == "send_invoice":
-        return "the invoice is sent, not charged automatically"
     return ""
 
 

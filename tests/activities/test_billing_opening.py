@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -193,3 +194,37 @@ def test_the_profile_of_the_business_is_checked_as_a_whole(tmp_path: Path) -> No
     for field in ("sender_email", "postal_address", "support_contact", "fax"):
         assert field in str(refused.value)
     assert load_business(tmp_path / "nowhere").sender_email.endswith(".example")
+
+
+async def sent(shop: Shop, days: int = 10) -> str:
+    """The invoice of a subscription that is collected by sending, of a customer with a good card."""
+    renewal = await shop.renewal("succeeded")
+    terms: Any = {"collection_method": "send_invoice", "days_until_due": days}
+    await shop.stripe.subscriptions.update_async(renewal.subscription, terms)
+    invoice: str = (await shop.control.renew(renewal.subscription))["id"]
+    return invoice
+
+
+async def test_an_invoice_that_is_sent_opens_a_case_that_counts_from_its_due_date(shop: Shop) -> None:
+    state = await shop.open(await sent(shop))
+    due = state.invoice.due_date
+    assert due is not None
+    assert state.verdict is None
+    assert state.plan.grace_starts_at == due + timedelta(days=14)
+
+
+async def test_an_invoice_that_is_sent_is_not_dunned_without_a_policy_for_it(
+    shop: Shop, policies: Path
+) -> None:
+    shipped = (Path("dunning") / "policies" / "standard.yaml").read_text(encoding="utf-8")
+    before, _, after = shipped.partition("sent_invoices:")
+    rest = after[after.index("\n\n") :]
+    (policies / "charged.yaml").write_text(before.replace("name: standard", "name: charged") + rest, "utf-8")
+    assert "this policy has no sent_invoices" in await shop.refusal(await sent(shop), policy="charged")
+
+
+async def test_an_invoice_that_is_sent_is_never_charged_whoever_asks(shop: Shop) -> None:
+    state = await shop.open(await sent(shop))
+    done = await shop.run(shop.billing.charge, charge(state.ref))
+    assert done.result == "not_needed"
+    assert await shop.charges(state.ref.invoice_id) == []

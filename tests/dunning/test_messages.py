@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dunning.messages import NAMES_LAST_DAY, TEMPLATES, catalogue
+from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, TEMPLATES, catalogue
 from dunning.messages.check import check_templates
 from dunning.messages.context import Business, MessageContext, Rendered
 from dunning.messages.render import RenderError, render
@@ -50,7 +50,8 @@ FACTS = MessageContext(
 
 
 def write(template: str, channel: Channel = EMAIL, **changes: Any) -> Rendered:
-    return render(template, channel, FACTS.model_copy(update=changes))
+    sent = {"due_on": date(2026, 12, 4)} if template in NAMES_DUE_DAY else {}
+    return render(template, channel, FACTS.model_copy(update=sent | changes))
 
 
 def everything(rendered: Rendered) -> str:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from babel.dates import format_date
 
-from dunning.messages import NAMES_LAST_DAY, TEMPLATES, catalogue
+from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, TEMPLATES, catalogue
 from dunning.messages.catalogue import (
     available_locales,
     catalogue_for,
@@ -50,7 +50,9 @@ FACTS = MessageContext(
 def write(
     template: str, locale: str, channel: Channel = EMAIL, folder: Path | None = None, **changes: Any
 ) -> Rendered:
-    return render(template, channel, FACTS.model_copy(update={"locale": locale, **changes}), folder=folder)
+    sent = {"due_on": date(2026, 12, 4)} if template in NAMES_DUE_DAY else {}
+    context = FACTS.model_copy(update={"locale": locale, **sent, **changes})
+    return render(template, channel, context, folder=folder)
 
 
 def put(folder: Path, locale: str, words: dict[str, Any]) -> Path:

@@ -14,6 +14,7 @@ import stripe
 from dunning.values import Outcome, Stage
 from ledger.records import CaseRecord
 from starter.webhooks.stripe import (
+    SENT,
     BadSignature,
     Found,
     Malformed,
@@ -115,17 +116,41 @@ class TestFailures:
         assert str(outcome) in answer.why
         assert "reopen" in answer.why
 
-    @pytest.mark.parametrize(
-        "change", [{"billing_reason": "subscription_create"}, {"collection_method": "send_invoice"}]
-    )
-    def test_of_invoices_that_are_not_dunned_are_not_even_looked_up(self, change: dict[str, str]) -> None:
-        answer = query_of(event("invoice.payment_failed", INVOICE | change))
+    def test_of_invoices_that_are_not_dunned_are_not_even_looked_up(self) -> None:
+        first = INVOICE | {"billing_reason": "subscription_create"}
+        answer = query_of(event("invoice.payment_failed", first))
         assert isinstance(answer, Route)
         assert answer.wakes == ()
         assert answer.why
 
     def test_without_an_invoice_id_wakes_nobody(self) -> None:
         assert isinstance(query_of(event("invoice.payment_failed", {"object": "invoice"})), Route)
+
+
+class TestInvoicesThatAreSent:
+    SENT_INVOICE = INVOICE | {"collection_method": "send_invoice", "status": "open"}
+
+    @pytest.mark.parametrize("type", sorted(SENT))
+    def test_open_a_case_although_nothing_failed(self, type: str) -> None:
+        assert query_of(event(type, self.SENT_INVOICE)) == Query("", invoice="in_1")
+        assert route(event(type, self.SENT_INVOICE), Found()) == Route((START,))
+
+    def test_open_one_also_for_the_first_invoice_of_a_subscription(self) -> None:
+        first = self.SENT_INVOICE | {"billing_reason": "subscription_create"}
+        assert query_of(event("invoice.finalized", first)) == Query("", invoice="in_1")
+
+    @pytest.mark.parametrize("change", [{"collection_method": "charge_automatically"}, {"status": "paid"}])
+    def test_others_are_not_even_looked_up(self, change: dict[str, str]) -> None:
+        answer = query_of(event("invoice.finalized", self.SENT_INVOICE | change))
+        assert isinstance(answer, Route)
+        assert answer.wakes == ()
+
+    def test_of_a_case_that_ended_after_the_event_wake_nobody(self) -> None:
+        ended = case(outcome=Outcome.RECOVERED, closed=timedelta(seconds=1))
+        assert route(event("invoice.sent", self.SENT_INVOICE), Found(ended)).wakes == ()
+
+    def test_a_payment_that_failed_on_the_invoice_s_page_is_a_reason_to_look(self) -> None:
+        assert route(event("invoice.payment_failed", self.SENT_INVOICE), Found(case())) == Route((START,))
 
 
 class TestPayments:
