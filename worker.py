@@ -19,10 +19,11 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.billing import StripeBilling
-from activities.context import Deps, PolicyBook, load_business, make_stripe
+from activities.context import Deps, load_business, make_stripe
 from activities.email import ProviderEmail
 from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
 from activities.mailer import SendGridMailer
+from activities.policy_book import PolicyBook
 from activities.reconciling import Reconciling
 from activities.records import LedgerRecords
 from activities.sms import ProviderSms
@@ -85,7 +86,7 @@ def make_workers(
         activities=[
             ProviderEmail(deps, mailer).send_email,
             ProviderSms(deps, texter).send_sms,
-            LedgerRecords(deps.ledger).decide,
+            LedgerRecords(deps.ledger, deps.policies).decide,
             reconciling.begin,
             reconciling.look,
             reconciling.finish,

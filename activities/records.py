@@ -7,7 +7,10 @@ from dataclasses import replace
 from temporalio import activity
 
 from activities.interface import RecordActivities
+from activities.policy_book import PolicyBook
+from dunning.case import Event, Lever
 from dunning.decision import Question, Step
+from dunning.policy import Policy, PolicyError
 from dunning.step import answer, applied
 from dunning.view import waiting_on
 from ledger import Ledger
@@ -17,8 +20,9 @@ from ledger.records import CaseSummary
 class LedgerRecords(RecordActivities):
     """Work that touches nothing but the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, policies: PolicyBook) -> None:
         self._ledger = ledger
+        self._policies = policies
 
     @activity.defn(name="decide")
     async def decide(self, question: Question) -> Step:
@@ -27,8 +31,9 @@ class LedgerRecords(RecordActivities):
         The step is a pure function of the question and remembering ignores what it knows, so a try that got
         lost is repeated without harm.
         """
-        step = answer(question)
-        state, decision, policy = applied(question.state, step), step.decision, question.policy
+        step = answer(question, self._offers(question.inbox))
+        state, decision = applied(question.state, step), step.decision
+        policy = step.policy or question.policy
         summary = CaseSummary.of(
             state,
             at=question.now,
@@ -43,3 +48,15 @@ class LedgerRecords(RecordActivities):
             state.ref.case_id, question.seq, step.entries, summary, run_id=run_id
         )
         return step
+
+    def _offers(self, inbox: tuple[Event, ...]) -> dict[str, Policy | str]:
+        """The policies that levers ask for, as they are now, or why one cannot be had."""
+        asked = [event for event in inbox if isinstance(event, Lever) and event.name == "set_policy"]
+        names = {given.get("name") for lever in asked for given in lever.args if isinstance(given, dict)}
+        return {name: self._offer(name) for name in names if isinstance(name, str)}
+
+    def _offer(self, name: str) -> Policy | str:
+        try:
+            return self._policies.load(name.strip())
+        except PolicyError as error:
+            return f"name: {error}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from activities.context import PolicyBook
+from activities.policy_book import PolicyBook
 from bench.pretend import life
 from bench.world import POLICIES
 from dunning.decide import decide

@@ -8,7 +8,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.context import PolicyBook, business_time
+from activities.context import business_time
 from activities.interface import (
     STRIPE_TASK_QUEUE,
     TASK_QUEUE,
@@ -17,6 +17,7 @@ from activities.interface import (
     RecordActivities,
     SmsActivities,
 )
+from activities.policy_book import PolicyBook
 from bench.pretend import effect, opening
 from dunning.case import Charged, EffectDone, InvoiceRead, MessageSent, Opened
 from dunning.decision import OpenOrder, Order, Question, Step

@@ -123,6 +123,15 @@ class Request(Value):
     answer_by: datetime
 
 
+class Promise(Value):
+    """A day on which the customer promised to pay: until then nothing is charged, said or suspended."""
+
+    on: date  # in the customer's zone
+    at: datetime
+    by: str
+    state: Literal["open", "kept", "broken", "ended"] = "open"  # ended: the case was over without a payment
+
+
 class Hold(Value):
     """Nothing happens until `until`; then the plan moves by the time that was held."""
 
@@ -190,9 +199,17 @@ class CaseState(Value):
     reviewed: bool = False  # a person looked at a frozen case and released it
     undelivered: tuple[tuple[str, Channel], ...] = ()  # messages of which that is known before their fate
     reports: tuple[str, ...] = ()  # refunds, disputes and warnings that are known, newest last, bounded
+    promises: tuple[Promise, ...] = ()  # at most the last one is open
+    suspend_asked: str = ""  # who wants the suspension now, and why
+    restore_asked: str = ""  # who gives access back without a payment, and why
 
     def was_sent(self, step: str, channel: Channel) -> bool:
         return any(s.step == step and s.channel == channel for s in self.sent)
+
+    @property
+    def promise(self) -> Promise | None:
+        """The promise that is open."""
+        return self.promises[-1] if self.promises and self.promises[-1].state == "open" else None
 
 
 # --- events: results of activities --------------------------------------------------------------------
@@ -301,7 +318,7 @@ class Turn(Value):
     kind: Literal["turn"] = "turn"
     to: Literal[
         "grace", "hold_ended", "request_expired", "date_moved", "superseded", "unreachable", "human",
-        "ending", "closed", "halt_over",
+        "ending", "closed", "halt_over", "promise_broken",
     ]  # fmt: skip
     at: datetime
     reason: str = ""

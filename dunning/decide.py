@@ -6,14 +6,11 @@ money before words, words before suspension.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dunning import words
-from dunning.calendar import end_of_day, local_date
 from dunning.case import CaseState, Turn
 from dunning.decision import (
-    Action,
     CancelSubscription,
     Charge,
     Decision,
@@ -22,31 +19,19 @@ from dunning.decision import (
     MoveDefault,
     ReadInvoice,
     Restore,
-    Suspend,
     TakeOver,
 )
+from dunning.due import EFFECT_WITHIN, Due
 from dunning.policy import Policy
+from dunning.promises import promise_due
 from dunning.retries import has_fresh_method, next_retry
+from dunning.suspension import by_hand_due, request_due, suspension_due
 from dunning.timeline import named, spoken
 from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
 
 _CHARGE_WITHIN = timedelta(hours=2)
-_EFFECT_WITHIN = timedelta(hours=24)
 _LOOK_AT_PROCESSING = timedelta(hours=12)
 _STRIPE_TAKES = timedelta(hours=6)  # so long after its moment a retry of Stripe's is surely over
-
-
-@dataclass(frozen=True)
-class Due:
-    """Something with a moment. Of two with the same moment the lower `rank` goes first."""
-
-    at: datetime
-    rank: int
-    reason: str
-    action: Action | None = None
-    turn: Turn | None = None
-    on: WaitingOn = WaitingOn.DATE
-    not_after: datetime | None = None
 
 
 def decide(state: CaseState, policy: Policy, now: datetime) -> Decision:
@@ -99,6 +84,9 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     end = over(state)
     if end is not None:
         return [_closing(state, policy, now, *end)]
+    by_hand = by_hand_due(state, policy, now)
+    if by_hand is not None:
+        return [by_hand]
     if state.hold is not None:
         reason = f"on hold by {state.hold.by}" + (f": {state.hold.reason}" if state.hold.reason else "")
         return [Due(state.hold.until, 0, reason, turn=Turn(to="hold_ended", at=now), on=WaitingOn.HOLD)]
@@ -107,11 +95,14 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
         return [*_answers(state, policy, now), *asked, _for_a_person(state, policy, now)]
     if state.invoice.processing:  # nobody is reminded or suspended while money is on its way
         return [*_answers(state, policy, now), *_charges(state, policy, now)]
-    dues = [*_answers(state, policy, now), *_charges(state, policy, now), *_words(state, policy, now)]
+    dues = [*_answers(state, policy, now), *_charges(state, policy, now)]
     if _stripe_goes_on(state, policy):
         why = "this engine charges the invoice: Stripe's own retries are turned off"
         dues.append(Due(state.opened_at, 0, why, TakeOver()))
-    dues += _milestones(state, policy, now)
+    if state.promise is not None:
+        request = request_due(state, now)
+        return [*dues, promise_due(state.promise, state, policy, now), *([request] if request else [])]
+    dues += [*_words(state, policy, now), *_milestones(state, policy, now)]
     if _asks_a_person(state, dues, now):
         reason = "fraud or dispute: nothing is said or charged until a person decides"
         if state.verdict and state.verdict.cls is DeclineClass.REVOKED:
@@ -123,7 +114,7 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
 def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, reason: str) -> Due:
     suspended = state.suspended_at is not None and not state.suspension_lifted
     if suspended and outcome in (Outcome.RECOVERED, Outcome.VOIDED):
-        return Due(now, 0, f"{reason}: ending the suspension", Restore(), not_after=now + _EFFECT_WITHIN)
+        return Due(now, 0, f"{reason}: ending the suspension", Restore(), not_after=now + EFFECT_WITHIN)
     word = words.answer_due(_last_words(state, outcome), state, policy, now)
     if word is not None:
         return _speak(word, state, policy, now)
@@ -237,7 +228,7 @@ def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
             Due(plan.grace_starts_at, 3, f"grace starts, to the end of {plan.last_day:%a %d %b}", turn=turn)
         ]
     if state.stage is Stage.GRACE:
-        return [_suspension(state, policy, now)]
+        return [request_due(state, now) or suspension_due(state, policy, now)]
     assert state.suspended_at is not None
     at = state.suspended_at + state.final_shift + policy.final_action.after
     return [_final_action(at, state, policy, now)]
@@ -274,38 +265,8 @@ def _replaced(state: CaseState) -> MoveDefault | None:
     return MoveDefault(set_on=place, failed=failed.id, to=new.id)
 
 
-def _suspension(state: CaseState, policy: Policy, now: datetime) -> Due:
-    plan = state.plan
-    ends = end_of_day(plan.last_day, plan.zone)
-    if state.request is not None:
-        answer = f"an extension was asked for by {state.request.by}; an answer is due"
-        turn = Turn(to="request_expired", at=now, reason="nobody answered in time")
-        return Due(state.request.answer_by, 3, answer, turn=turn, on=WaitingOn.HUMAN)
-    reason = f"grace ends with {plan.last_day:%a %d %b}: suspension"
-    if ends > now or _noticed(state, policy, ends):
-        suspend = Suspend(how=policy.suspension.how)
-        return Due(ends, 4, reason, suspend, not_after=now + _EFFECT_WITHIN)
-    wanted = state.notice_wanted_since or now
-    if now - wanted >= policy.suspension.notice_retries:
-        why = f"no notice that names the last day could be delivered since {wanted:%d %b}; not suspended"
-        return Due(ends, 4, why, turn=Turn(to="human", at=now, reason=why))
-    day = local_date(now + policy.suspension.notice, plan.zone)
-    why = f"no provider accepted a notice of {plan.last_day:%d %b} in time: the last day moves to {day:%d %b}"
-    return Due(ends, 4, why, turn=Turn(to="date_moved", at=now, reason=why, last_day=day))
-
-
-def _noticed(state: CaseState, policy: Policy, ends: datetime) -> bool:
-    """A provider accepted a message that named this very last day, long enough ago."""
-    return any(
-        sent.fate in ("accepted", "shadow")
-        and sent.named_day == state.plan.last_day
-        and sent.at <= ends - policy.suspension.notice
-        for sent in state.sent
-    )
-
-
 def _final_action(at: datetime, state: CaseState, policy: Policy, now: datetime) -> Due:
-    latest = now + _EFFECT_WITHIN
+    latest = now + EFFECT_WITHIN
     if policy.final_action.invoice == "mark_uncollectible" and not state.invoice_finalized:
         return Due(
             at, 5, "final action: the invoice becomes uncollectible", MarkUncollectible(), not_after=latest

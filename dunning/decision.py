@@ -48,6 +48,7 @@ class Send(Value):
     next_attempt_on: date | None = None
     due_on: date | None = None  # of an invoice that is sent instead of charged
     days: int | None = None  # of an extension
+    day: date | None = None  # that an answer is about: promised, or when a person answers
     to_debtor: bool = True  # false for answers to a payment: they go out although the invoice is paid
     counts: bool = True  # as a contact; answers to what the customer did do not
     limits: ContactLimits | None = None  # those it must keep; None: none
@@ -193,6 +194,7 @@ class Step(Value):
     answers: tuple[Answer, ...] = ()
     entries: tuple[Entry, ...] = ()
     facets: dict[str, Any] | None = None  # search attributes, when they changed
+    policy: PolicySnapshot | None = None  # the case goes on by this one
 
 
 class Order(Value):

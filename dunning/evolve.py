@@ -29,7 +29,9 @@ from dunning.grace import grace_from, release_hold
 from dunning.levers import command
 from dunning.opening import judge
 from dunning.policy import Policy
+from dunning.promises import broken, settled
 from dunning.reports import FREEZING, REPORTS
+from dunning.suspension import back_in_grace
 from dunning.values import RETRYABLE, Channel, DeclineClass, RecoveredVia, Stage
 from dunning.words import LIFE_OF_A_MESSAGE
 
@@ -54,7 +56,7 @@ def evolve(state: CaseState, event: Event, policy: Policy) -> CaseState:
         case MessageSent():
             return _message(state, event)
         case EffectDone():
-            return _effect(state, event)
+            return _effect(state, event, policy)
         case EffectFailed():
             return _failed(state, event)
         case BillingEvent():
@@ -82,6 +84,8 @@ def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
     if invoice.status == "paid" and state.invoice.status != "paid" and state.recovered_via is None:
         changes["recovered_via"] = _paid_by(state, invoice)
     read = _with(state, **changes)
+    if invoice.status == "paid":
+        read = settled(read, "kept")
     if invoice.method_lock is not None and read.verdict is not None and not read.verdict.locked:
         return _locked(read, invoice.method_lock)
     return read
@@ -178,7 +182,7 @@ def _without(state: CaseState, *messages: tuple[str, Channel]) -> CaseState:
     return _with(state, waiting=left) if left != state.waiting else state
 
 
-def _effect(state: CaseState, event: EffectDone) -> CaseState:
+def _effect(state: CaseState, event: EffectDone, policy: Policy) -> CaseState:
     if event.result == "held":
         return _with(state, halted_until=event.at + LOOK_AGAIN_AFTER_HALT)
     state = _healed(_read(state, event.invoice), event.effect)
@@ -186,8 +190,14 @@ def _effect(state: CaseState, event: EffectDone) -> CaseState:
         return state
     match event.effect:
         case "suspend":
-            answers = (*state.answers_due, "suspended")
-            return _with(state, stage=Stage.SUSPENDED, suspended_at=event.at, answers_due=answers)
+            again = any(s.step.startswith("suspended") for s in state.sent)
+            word = f"suspended:{event.at.date().isoformat()}" if again else "suspended"
+            answers = (*state.answers_due, word)
+            return _with(
+                state, stage=Stage.SUSPENDED, suspended_at=event.at, answers_due=answers, suspend_asked=""
+            )
+        case "restore" if state.restore_asked and not _settled(state.invoice):
+            return back_in_grace(state, policy, event.at)
         case "restore":
             return _with(state, suspension_lifted=True, restored=event.result in ("done", "shadow"))
         case "mark_uncollectible":
@@ -301,9 +311,11 @@ def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:
             return _with(state, human=turn.reason, human_since=turn.at)
         case "ending":
             return _with(state, ending=turn.outcome, ending_reason=turn.reason, human=None)
+        case "promise_broken":
+            return broken(state, policy, turn.at)
         case "closed":
             return _with(
-                state,
+                settled(state, "ended"),
                 stage=Stage.CLOSED,
                 outcome=turn.outcome,
                 recovered_via=turn.via,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
 
 from dunning.case import CaseState, Charged, EffectDone, Event, InvoiceRead, MessageSent
 from dunning.contacts import Contact, slot
@@ -10,7 +14,9 @@ from dunning.decide import decide
 from dunning.decision import Action, Charge, ReadInvoice, Send
 from dunning.evolve import evolve
 from dunning.facts import Failure
+from dunning.lever_payloads import Refused
 from dunning.policy import Policy
+from dunning.policy_change import adopted
 from dunning.values import Value
 from dunning.words import contacts
 
@@ -25,6 +31,14 @@ class Expected(Value):
     reason: str
 
 
+class Difference(Value):
+    """What another policy would change, shown before it does."""
+
+    policy: str  # name and version
+    gone: tuple[Expected, ...] = ()  # steps that would not come any more
+    new: tuple[Expected, ...] = ()  # steps that would come instead
+
+
 def forecast(state: CaseState, policy: Policy, now: datetime) -> list[Expected]:
     """The coming steps if every attempt fails as the last one did and every message is accepted."""
     steps: list[Expected] = []
@@ -36,7 +50,7 @@ def forecast(state: CaseState, policy: Policy, now: datetime) -> list[Expected]:
             now = max(decision.until, now)
             continue
         if decision.turn is not None:
-            if decision.turn.to in ("grace", "human", "closed", "hold_ended"):
+            if decision.turn.to in ("grace", "human", "closed", "hold_ended", "promise_broken"):
                 steps.append(Expected(at=now, what=decision.turn.to, reason=decision.reason))
             state = evolve(state, decision.turn, policy)
             continue
@@ -45,6 +59,29 @@ def forecast(state: CaseState, policy: Policy, now: datetime) -> list[Expected]:
             steps.append(Expected(at=now, what=decision.action.key, reason=decision.reason))
         state = evolve(state, _assumed(decision.action, state, now), policy)
     return steps
+
+
+def difference(state: CaseState, present: Policy, new: Policy, now: datetime) -> Difference:
+    """How the forecast would differ under another policy. Raises Refused when the case cannot take it."""
+    before = forecast(state, present, now)
+    after = forecast(adopted(state, present, new), new, now)
+    known, wanted = {(e.at, e.what) for e in before}, {(e.at, e.what) for e in after}
+    return Difference(
+        policy=f"{new.name} {new.version}",
+        gone=tuple(e for e in before if (e.at, e.what) not in wanted),
+        new=tuple(e for e in after if (e.at, e.what) not in known),
+    )
+
+
+def preview(state: CaseState, present: Policy, args: Sequence[Any], now: datetime) -> Difference | str:
+    """The difference that the policy in `args` would make, or one sentence that says why there is none."""
+    try:
+        return difference(state, present, Policy.model_validate(args[0] if len(args) == 1 else None), now)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"]) or "policy"
+        return f"{field}: this is no whole policy: {error.errors()[0]['msg']}"
+    except Refused as refusal:
+        return str(refusal)
 
 
 def _assumed(action: Action, state: CaseState, now: datetime) -> Event:

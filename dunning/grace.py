@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from dunning.calendar import end_of_day, local_date
 from dunning.case import CaseState, Extension, Plan
@@ -63,6 +64,7 @@ def extended(state: CaseState, extension: Extension, last_day: date) -> CaseStat
             "plan": plan,
             "extensions": (*state.extensions, extension),
             "request": None,
+            "suspend_asked": "",
             "answers_due": (*state.answers_due, f"extension_granted:{plan.last_day.isoformat()}"),
         }
     )
@@ -84,6 +86,7 @@ def release_hold(state: CaseState, at: datetime) -> CaseState:
     if state.hold is None:
         return state
     held = max(at - state.hold.since, timedelta())
+    state = _deadlines_moved(state, state.hold.since, at)
     if state.stage is Stage.SUSPENDED:
         return state.model_copy(update={"hold": None, "final_shift": state.final_shift + held})
     plan = state.plan
@@ -93,3 +96,17 @@ def release_hold(state: CaseState, at: datetime) -> CaseState:
         update={"grace_starts_at": starts, "last_day": plan.last_day + timedelta(days=days)}
     )
     return state.model_copy(update={"hold": None, "plan": moved, "shift": state.shift + held})
+
+
+def _deadlines_moved(state: CaseState, since: datetime, at: datetime) -> CaseState:
+    """People get back the time that was held; a promised day is a pay-day and stays, unless it has passed."""
+    changes: dict[str, Any] = {}
+    if state.request is not None:
+        held = at - max(since, state.request.at)
+        changes["request"] = state.request.model_copy(update={"answer_by": state.request.answer_by + held})
+    if state.human_since is not None:
+        changes["human_since"] = state.human_since + (at - max(since, state.human_since))
+    if state.promise is not None and state.promise.on < local_date(at, state.plan.zone):
+        today = state.promise.model_copy(update={"on": local_date(at, state.plan.zone)})
+        changes["promises"] = (*state.promises[:-1], today)
+    return state.model_copy(update=changes) if changes else state

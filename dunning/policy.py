@@ -144,7 +144,10 @@ class Answers(Section):
     suspended: AnswerMessage | None = None
     written_off: AnswerMessage | None = None
     extension_granted: AnswerMessage | None = None
+    extension_requested: AnswerMessage | None = None
     extension_denied: AnswerMessage | None = None
+    promise_made: AnswerMessage | None = None
+    promise_broken: AnswerMessage | None = None
 
 
 class QuietHours(Section):
@@ -203,6 +206,7 @@ class Extensions(Section):
     by_customer: CustomerExtensions
     max_total: int = Field(ge=0, le=365)
     answer_within: Duration
+    after_suspension: Literal["refuse", "restore"] = "refuse"
 
 
 class Grace(Section):
@@ -219,12 +223,22 @@ class Holds(Section):
     max: Duration
 
 
+class Promises(Section):
+    """Days on which customers promise to pay: how many a case, how far ahead, and what is done then."""
+
+    count: int = Field(2, ge=0, le=12)
+    max_days: int = Field(14, ge=1, le=60)
+    at: time = time(9)  # of the promised day, in the customer's zone: the charge
+    leaves: WholeDays = timedelta(days=2)  # announced days that are left after a broken one
+
+
 class Suspension(Section):
     """What suspension does, and what must have been said before."""
 
     how: Literal["event_only", "pause_collection"]
     notice: Duration
     notice_retries: Duration
+    by_hand: Literal["announced", "unannounced"] = "announced"  # what `suspend_now` needs
 
 
 class SentReminder(Section):
@@ -280,6 +294,7 @@ class Policy(Section):
     retries: Retries
     messages: Messages
     grace: Grace
+    promises: Promises = Promises()
     holds: Holds
     suspension: Suspension
     final_action: FinalAction

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dunning.calendar import end_of_day, local_moment
-from dunning.case import Attempt, CaseState
+from dunning.case import Attempt, CaseState, Promise, Verdict
 from dunning.policy import Policy
 from dunning.timing import Moment, best_moment
 from dunning.timing import rules as pay_day_rules
@@ -42,6 +42,8 @@ def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
     floor = _floor(state, policy)
     if state.retry_asked and not verdict.locked:
         return Retry(floor, blind=False, reason="a person asked for a retry")
+    if state.promise is not None:
+        return _promised(state.promise, verdict, floor, state, policy)
     if policy.retries.owner != "engine":
         return None  # Stripe retries; the engine charges only when somebody acted
     if state.stage == Stage.SUSPENDED or verdict.cls not in RETRYABLE or verdict.locked:
@@ -57,6 +59,23 @@ def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
     if state.postponed_until == floor:
         words.append(state.postponed_why)
     return Retry(moment.at, blind=True, reason=", ".join(word for word in words if word))
+
+
+def _promised(
+    promise: Promise, verdict: Verdict, floor: datetime, state: CaseState, policy: Policy
+) -> Retry | None:
+    """The charge of the promised morning: once, unless nobody judged it. Gap and budget still hold."""
+    morning = local_moment(promise.on, policy.promises.at, state.plan.zone)
+    since = [a for a in state.attempts if a.at >= max(morning, promise.at)]
+    judged = any(a.cls is not DeclineClass.TECHNICAL for a in since)
+    if judged or verdict.cls not in RETRYABLE or verdict.locked:
+        return None  # only the customer can pay
+    pauses = policy.retries.technical
+    again = since[-1].at + pauses[min(len(since), len(pauses)) - 1] if since and pauses else morning
+    at = max(floor, morning, again)
+    if at >= end_of_day(promise.on, state.plan.zone):
+        return None
+    return Retry(at, blind=True, reason=f"the customer promised to pay on {promise.on:%a %d %b}")
 
 
 def _timed(at: datetime, state: CaseState, policy: Policy) -> Moment:

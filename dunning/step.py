@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from dunning.decision import Answer, Question, Step
 from dunning.evolve import evolve
 from dunning.levers import command
 from dunning.policy import Policy
+from dunning.policy_change import Offers
 from dunning.timeline import narrate, opened
 from dunning.view import facets
 
@@ -20,28 +22,33 @@ from dunning.view import facets
 _MOST_TURNS = 64
 
 
-def answer(question: Question) -> Step:
-    """The step that follows from a question. Pure: the same question has the same answer."""
-    state, policy, now = question.state, question.policy, question.now
-    answers: list[Answer] = []
-    entries: list[Entry] = [] if question.seq else [opened(state, policy.name, policy.version)]
+def answer(question: Question, offers: Offers | None = None) -> Step:
+    """The step that follows from a question. Pure: the same question has the same answer.
+
+    `offers` are the policies that levers in the inbox name.
+    """
+    state, now = question.state, question.now
+    book = _Book(question.policy, offers or {})
+    if not question.seq:
+        book.entries.append(opened(state, book.policy.name, book.policy.version))
     for event in question.inbox:
-        state = _fold(state, event, policy, answers, entries)
-    decision = decide(state, policy, now)
+        state = book.fold(state, event)
+    decision = decide(state, book.policy, now)
     for _ in range(_MOST_TURNS):
         if decision.turn is None:
             break
-        state = _fold(state, decision.turn, policy, answers, entries)
-        decision = decide(state, policy, now)
+        state = book.fold(state, decision.turn)
+        decision = decide(state, book.policy, now)
     else:
         raise AssertionError(f"the case turns in circles: {decision.reason}")
-    shown = facets(state, decision, policy)
+    shown = facets(state, decision, book.policy)
     return Step(
         changes=_changes(question.state, state),
         decision=decision,
-        answers=tuple(answers),
-        entries=tuple(entries),
+        answers=tuple(book.answers),
+        entries=tuple(book.entries),
         facets=shown if shown != question.facets else None,
+        policy=book.policy if book.policy is not question.policy else None,
     )
 
 
@@ -69,17 +76,24 @@ def _changes(before: CaseState, after: CaseState) -> dict[str, Any]:
     return {name: written.get(name, defaults[name]) for name in sorted(changed)}
 
 
-def _fold(
-    state: CaseState, event: Event, policy: Policy, answers: list[Answer], entries: list[Entry]
-) -> CaseState:
-    if isinstance(event, Lever):
-        done = command(state, event, policy)
-        after = done.state
-        if event.ticket is not None:
-            answers.append(Answer(ticket=event.ticket, accepted=done.accepted, text=done.text))
-    else:
-        done, after = None, evolve(state, event, policy)
-    entry = narrate(state, event, after, done)
-    if entry is not None:
-        entries.append(entry)
-    return after
+@dataclass
+class _Book:
+    """What a step writes down while it folds events in; a lever may change the policy on the way."""
+
+    policy: Policy
+    offers: Offers
+    answers: list[Answer] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def fold(self, state: CaseState, event: Event) -> CaseState:
+        if isinstance(event, Lever):
+            done = command(state, event, self.policy, self.offers)
+            after, self.policy = done.state, done.policy or self.policy
+            if event.ticket is not None:
+                self.answers.append(Answer(ticket=event.ticket, accepted=done.accepted, text=done.text))
+        else:
+            done, after = None, evolve(state, event, self.policy)
+        entry = narrate(state, event, after, done)
+        if entry is not None:
+            self.entries.append(entry)
+        return after

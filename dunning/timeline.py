@@ -69,6 +69,7 @@ _TURNS = {
     "ending": "ending",
     "closed": "closed",
     "halt_over": "halt over",
+    "promise_broken": "promise broken",
 }
 
 

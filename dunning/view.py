@@ -45,6 +45,8 @@ def waiting_on(state: CaseState) -> WaitingOn | None:
         return WaitingOn.HUMAN
     if state.invoice.processing:
         return WaitingOn.BANK
+    if state.promise is not None:
+        return WaitingOn.DATE
     verdict = state.verdict
     if state.stage is Stage.RECOVERING and verdict and verdict.cls in RETRYABLE and not verdict.locked:
         return WaitingOn.RETRY

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from dunning.calendar import closing, decent, end_of_day, local_moment, local_time
 from dunning.case import CaseState, Sent
 from dunning.contacts import Contact
 from dunning.decision import Send
 from dunning.grace import due_day
-from dunning.messages import NAMES_LAST_DAY
+from dunning.messages import ANSWERS_ABOUT_A_DAY, NAMES_LAST_DAY
 from dunning.policy import AnswerMessage, Policy
 from dunning.retries import next_retry
 from dunning.values import RETRYABLE, Channel, DeclineClass, Stage
@@ -19,7 +19,9 @@ from dunning.values import RETRYABLE, Channel, DeclineClass, Stage
 #: A message that a provider could not take for so long has lost its moment.
 LIFE_OF_A_MESSAGE = timedelta(hours=24)
 #: Answers to what the customer did. They go out at once and count against no limit.
-ANSWERS = frozenset({"recovered", "restored", "extension_granted", "extension_denied"})
+ANSWERS = frozenset(
+    {"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY}
+)
 _NEAR = timedelta(hours=24)
 _SAID = frozenset({"accepted", "unknown", "shadow"})
 
@@ -55,7 +57,13 @@ def overtaken(state: CaseState, policy: Policy, now: datetime) -> list[Word]:
     if not due:
         return []
     newest = max(w.order for w in due)
-    return [w for w in words if w.order < newest]
+    told = _told_of_a_broken_promise(state)
+    return [w for w in words if w.order < newest or (told is not None and w.at <= told)]
+
+
+def _told_of_a_broken_promise(state: CaseState) -> datetime | None:
+    """That message named the last day: what was due before it need not be said as well."""
+    return max((s.at for s in state.sent if s.step.startswith("promise_broken:")), default=None)
 
 
 def pointless(state: CaseState, policy: Policy) -> list[tuple[str, Channel]]:
@@ -108,11 +116,18 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         next_attempt_on=retry.at.date() if retry and retry.blind else None,
         due_on=due_day(state),
         days=days,
+        day=_day_in(word.step),
         to_debtor=word.step.split(":")[0] not in ("recovered", "restored"),
         counts=counts,
         limits=policy.messages.limits if counts else None,
         extra=state.stage is Stage.GRACE and _said_elsewhere(word, state),
     )
+
+
+def _day_in(step: str) -> date | None:
+    """The day that an answer such as `promise_made:2026-12-24` is about."""
+    name, _, day = step.partition(":")
+    return date.fromisoformat(day) if name in ANSWERS_ABOUT_A_DAY else None
 
 
 def latest(word: Word, state: CaseState, policy: Policy, now: datetime) -> datetime:

@@ -17,7 +17,7 @@ from dunning.values import Stage
 from ledger.database import Database, changed, insert_once, put
 from ledger.errors import LedgerError, NotInLedger
 from ledger.records import CaseClaim, CasePage, CaseRecord, CaseSummary, EntryRecord, from_row
-from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow, table
+from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow, PromiseRow, table
 
 #: Lines that were added after a case had closed are numbered from here on, clear of all that it said itself.
 LATE = 1_000_000_000
@@ -113,6 +113,7 @@ class Cases:
             await changed(session, _DROP_ENTRIES, {"of_case": case_id, "from_seq": seq0})
             await put(session, [_entry(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
             await put(session, _extensions(case_id, summary))
+            await put(session, _promises(case_id, summary))
             return True
 
     async def append_entry(self, case_id: str, entry: Entry, *, once: str) -> bool:
@@ -368,6 +369,13 @@ def _extensions(case_id: str, summary: CaseSummary) -> list[ExtensionRow]:
             by_customer=granted.by_customer,
         )
         for i, granted in enumerate(summary.extensions)
+    ]
+
+
+def _promises(case_id: str, summary: CaseSummary) -> list[PromiseRow]:
+    return [
+        PromiseRow(case_id=case_id, index=i, promised_on=made.on, at=made.at, by=made.by, state=made.state)
+        for i, made in enumerate(summary.promises)
     ]
 
 

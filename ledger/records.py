@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, Literal, TypeVar
 
 from dunning.budget import Lock, Slot
-from dunning.case import CaseState, Extension
+from dunning.case import CaseState, Extension, Promise
 from dunning.deliveries import Delivery
 from dunning.reconciliation import Kind, Remedy
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
@@ -128,6 +128,7 @@ class CaseSummary:
     policy_name: str | None = None  # None: unchanged
     policy_version: str | None = None
     extensions: tuple[Extension, ...] = ()
+    promises: tuple[Promise, ...] = ()
 
     @classmethod
     def of(
@@ -163,6 +164,7 @@ class CaseSummary:
             zone=state.plan.zone,
             run_state="completed" if closed else "running",
             extensions=state.extensions,
+            promises=state.promises,
         )
 
 

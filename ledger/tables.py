@@ -264,7 +264,7 @@ class PromiseRow(Row, table=True):
     promised_on: date
     at: datetime = Field(sa_type=UtcDateTime)
     by: str = Field(sa_type=Words)
-    state: str = "open"  # open, kept, broken
+    state: str = "open"  # open, kept, broken, ended
 
 
 class SuspensionRow(Row, table=True):

@@ -18,7 +18,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from stripe.params import EventListParams
 
-from activities.context import NOT_POLICIES, PolicyBook, make_stripe
+from activities.context import make_stripe
+from activities.policy_book import NOT_POLICIES, PolicyBook
 from dunning.account import (
     Finding,
     Sample,

@@ -15,10 +15,12 @@ from starter.api_models import (
     Account,
     CaseList,
     CaseWithMessages,
+    DifferenceView,
     Filters,
     ForecastView,
     InvoiceId,
     LeverAnswer,
+    PolicyName,
     StartBody,
     Started,
     TimelineView,
@@ -30,17 +32,22 @@ from starter.errors import CaseClosed, InvalidInput
 from starter.finding import known_case
 from starter.idempotency import Idempotency
 from starter.settings import Scope, Settings
-from starter.views import case_json, expected_json, message_json, with_deliveries
+from starter.views import case_json, difference_json, expected_json, message_json, with_deliveries
 
 #: What each lever needs. Those that end a case or stop a service are for administrators.
 LEVER_SCOPES: dict[str, Scope] = {
     "grant_extension": "support",
     "request_extension": "support",
     "deny_extension": "support",
+    "promise_to_pay": "support",
     "hold": "support",
     "release": "support",
     "retry_now": "support",
+    "suspend_now": "admin",
+    "restore_now": "support",
     "stop": "admin",
+    "set_policy": "admin",
+    "add_note": "support",
 }
 
 IdempotencyKey = Annotated[
@@ -134,6 +141,19 @@ def _add_cases(router: APIRouter, gate: Gate, client: DunningClient, ledger: Led
         found = await known_case(ledger, invoice_id, account)
         steps = await client.forecast(found.workflow_id) if found.open else []
         return {"case_id": found.id, "steps": [expected_json(step) for step in steps]}
+
+    @router.get(
+        "/cases/{invoice_id}/forecast/{policy}",
+        dependencies=[reader],
+        response_model=DifferenceView,
+        responses=errors(404, 409),
+    )
+    async def dry_run(invoice_id: InvoiceId, policy: PolicyName, account: Account = "") -> dict[str, Any]:
+        """What the lever set_policy would change in the forecast. Changes nothing."""
+        found = await known_case(ledger, invoice_id, account)
+        if not found.open:
+            raise CaseClosed(f"the case of {found.invoice_id} is closed ({found.outcome})")
+        return difference_json(await client.preview_policy(found.workflow_id, policy))
 
 
 def _add_lever(

@@ -16,6 +16,7 @@ InvoiceId = Annotated[
     str,
     Path(pattern=r"^in_[A-Za-z0-9_]+$", max_length=255, description="Stripe's id", examples=["in_1PgafmB7"]),
 ]
+PolicyName = Annotated[str, Path(pattern=_ID, max_length=40, description="A policy", examples=["standard"])]
 Id = Annotated[str, Field(pattern=_ID, max_length=255)]
 Account = Annotated[
     str,
@@ -148,6 +149,14 @@ class ForecastView(BaseModel):
 
     case_id: str
     steps: list[StepView]
+
+
+class DifferenceView(BaseModel):
+    """What another policy would change: steps that would not come any more, and those that would instead."""
+
+    policy: str
+    gone: list[StepView]
+    new: list[StepView]
 
 
 class LeverAnswer(BaseModel):

@@ -17,6 +17,7 @@ from ledger import LedgerError
 from starter.cli_cases import cases_app
 from starter.cli_check import check_app
 from starter.cli_declines import declines_app
+from starter.cli_levers import levers_app
 from starter.cli_reconcile import reconcile_app
 from starter.cli_run import run_app
 from starter.cli_templates import templates_app
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cases_app)
+app.add_typer(levers_app)
 app.add_typer(run_app)
 app.add_typer(check_app)
 app.add_typer(declines_app)

@@ -1,9 +1,8 @@
-"""Commands about cases: start them, look at them, pull their levers."""
+"""Commands about cases: start them and look at them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -14,7 +13,7 @@ from dunning.view import Status
 from ledger import LedgerError
 from ledger.records import CaseRecord, DispatchRecord, EntryRecord
 from starter.cli_output import moment, money, say, say_fields, say_json, say_table, warn
-from starter.cli_session import open_ledger, run, user, with_case
+from starter.cli_session import open_ledger, run, with_case
 from starter.client import DunningClient
 from starter.errors import CaseNotFound, EngineUnavailable
 from starter.finding import known_case
@@ -25,10 +24,6 @@ from workflows.ids import invoice_of
 Invoice = Annotated[str, typer.Argument(metavar="INVOICE", help="in_… or invoice-dunning/in_…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Account = Annotated[str, typer.Option(help="A Stripe Connect account, acct_….")]
-By = Annotated[str | None, typer.Option(help="Who does it; your user name if left out.")]
-Reason = Annotated[str, typer.Option(help="Why; it stands in the timeline.")]
-RequestId = Annotated[str | None, typer.Option(help="Makes a repeat harmless.")]
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, as 2026-12-24.")]
 
 cases_app = typer.Typer()
 
@@ -136,145 +131,6 @@ def forecast(invoice: Invoice, *, account: Account = "", as_json: Json = False) 
         say_json({"steps": steps})
     else:
         say_table(("At (UTC)", "What", "Why"), [(moment(s["at"]), s["what"], s["reason"]) for s in steps])
-
-
-@cases_app.command()
-def extend(
-    invoice: Invoice,
-    *,
-    reason: Reason,
-    days: Annotated[int | None, typer.Option(help="Days added to the last day of grace.")] = None,
-    until: Day = None,
-    by: By = None,
-    request_id: RequestId = None,
-    account: Account = "",
-    as_json: Json = False,
-) -> None:
-    """Give the customer more time: --days 7, or --until 2026-12-24."""
-    payload = {"days": days, "until": _day(until), "reason": reason}
-    _pull(
-        invoice,
-        account=account,
-        lever="grant_extension",
-        payload=payload,
-        by=by,
-        request_id=request_id,
-        as_json=as_json,
-    )
-
-
-@cases_app.command()
-def deny(
-    invoice: Invoice,
-    *,
-    reason: Reason,
-    by: By = None,
-    request_id: RequestId = None,
-    account: Account = "",
-    as_json: Json = False,
-) -> None:
-    """Say no to the request for more time that waits."""
-    _pull(
-        invoice,
-        account=account,
-        lever="deny_extension",
-        payload={"reason": reason},
-        by=by,
-        request_id=request_id,
-        as_json=as_json,
-    )
-
-
-@cases_app.command()
-def hold(
-    invoice: Invoice,
-    *,
-    reason: Reason,
-    until: Day = None,
-    by: By = None,
-    request_id: RequestId = None,
-    account: Account = "",
-    as_json: Json = False,
-) -> None:
-    """Stop the clock of a case, until a day or for as long as the policy allows."""
-    payload = {"reason": reason, "until": _day(until)}
-    _pull(
-        invoice, account=account, lever="hold", payload=payload, by=by, request_id=request_id, as_json=as_json
-    )
-
-
-@cases_app.command()
-def release(
-    invoice: Invoice,
-    *,
-    by: By = None,
-    request_id: RequestId = None,
-    account: Account = "",
-    as_json: Json = False,
-) -> None:
-    """End a hold, or go on with a case that waits for a person."""
-    _pull(
-        invoice, account=account, lever="release", payload={}, by=by, request_id=request_id, as_json=as_json
-    )
-
-
-@cases_app.command()
-def retry(
-    invoice: Invoice,
-    *,
-    by: By = None,
-    request_id: RequestId = None,
-    account: Account = "",
-    as_json: Json = False,
-) -> None:
-    """Charge as soon as the card networks allow."""
-    _pull(
-        invoice, account=account, lever="retry_now", payload={}, by=by, request_id=request_id, as_json=as_json
-    )
-
-
-@cases_app.command()
-def stop(
-    invoice: Invoice,
-    *,
-    reason: Reason,
-    outcome: Annotated[str, typer.Option(help="stopped, written_off, canceled or voided.")] = "stopped",
-    by: By = None,
-    request_id: RequestId = None,
-    account: Account = "",
-    as_json: Json = False,
-) -> None:
-    """Close a case."""
-    payload = {"outcome": outcome, "reason": reason}
-    _pull(
-        invoice, account=account, lever="stop", payload=payload, by=by, request_id=request_id, as_json=as_json
-    )
-
-
-def _pull(
-    invoice: str,
-    *,
-    account: str,
-    lever: str,
-    payload: dict[str, Any],
-    by: str | None,
-    request_id: str | None,
-    as_json: bool,
-) -> None:
-    whole = payload | {"by": by or user(), "request_id": request_id}
-
-    async def ask(client: DunningClient, case: str) -> str:
-        return await client.pull(case, lever, whole)
-
-    text = run(with_case(Settings.load(), invoice_of(invoice) or invoice, account, ask))
-    if as_json:
-        say_json({"accepted": True, "text": text})
-    else:
-        say(text)
-
-
-def _day(moment: datetime | None) -> date | None:
-    return moment.date() if moment else None
 
 
 class _Look(NamedTuple):

@@ -16,6 +16,7 @@ from dunning.policy import PolicyError, parse_policy
 from ledger import upgrade
 from ledger.records import CaseRecord, Halt
 from starter import temporal
+from starter.cli_levers import set_policy
 from starter.cli_output import say, say_json
 from starter.cli_session import open_ledger, run, user
 from starter.errors import DunningError, EngineUnavailable, SettingsError
@@ -103,6 +104,9 @@ async def _tell(client: Client, case: CaseRecord, timeout: timedelta) -> int:
 
 
 # --- set-up and checks ----------------------------------------------------------------------------------
+
+
+policy_app.command("set")(set_policy)
 
 
 @policy_app.command("check")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -23,13 +24,14 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.interface import TASK_QUEUE
+from activities.policy_book import PolicyBook
 from dunning.case import Entry
-from dunning.forecast import Expected
+from dunning.forecast import Difference, Expected
 from dunning.levers import LEVERS
+from dunning.policy import PolicyError
 from dunning.start import parse_start
 from dunning.values import Outcome, RecoveredVia
 from dunning.view import Status
@@ -40,7 +42,9 @@ from starter.errors import (
     EngineUnavailable,
     InvalidInput,
     LeverRefused,
+    invalid_input,
 )
+from starter.rpc_errors import away, refusal
 from starter.settings import Settings
 from workflows.ids import invoice_dunning_id, invoice_of
 
@@ -49,6 +53,7 @@ __all__ = [
     "CaseHandle",
     "CaseNotFound",
     "Closing",
+    "Difference",
     "DunningClient",
     "EngineUnavailable",
     "Entry",
@@ -86,10 +91,12 @@ class DunningClient:
         *,
         rpc_timeout: timedelta = timedelta(seconds=5),
         update_timeout: timedelta = timedelta(seconds=10),
+        policies: Path | None = None,
     ) -> None:
         self.temporal = client
         self._rpc_timeout = rpc_timeout
         self._update_timeout = update_timeout
+        self._policies = PolicyBook(policies)
 
     @classmethod
     def over(cls, client: Client, settings: Settings) -> DunningClient:
@@ -98,6 +105,7 @@ class DunningClient:
             client,
             rpc_timeout=timedelta(seconds=settings.dunning_rpc_timeout_seconds),
             update_timeout=timedelta(seconds=settings.dunning_update_timeout_seconds),
+            policies=settings.dunning_policies,
         )
 
     @classmethod
@@ -132,7 +140,7 @@ class DunningClient:
                 rpc_timeout=self._rpc_timeout,
             )
         except (RPCError, RuntimeError) as error:
-            raise _away(error) from error
+            raise away(error) from error
         return CaseHandle(self, start["invoice_id"], handle.id, handle.result_run_id)
 
     def case(self, invoice_id: str) -> CaseHandle:
@@ -192,9 +200,8 @@ class DunningClient:
         self, invoice_id: str, *, reason: str, by: str, request_id: str | None = None
     ) -> str:
         """Say no to the request that waits."""
-        return await self.pull(
-            invoice_id, "deny_extension", {"reason": reason, "by": by, "request_id": request_id}
-        )
+        payload = {"reason": reason, "by": by, "request_id": request_id}
+        return await self.pull(invoice_id, "deny_extension", payload)
 
     async def hold(
         self,
@@ -230,6 +237,47 @@ class DunningClient:
         payload = {"outcome": outcome, "reason": reason, "by": by, "request_id": request_id}
         return await self.pull(invoice_id, "stop", payload)
 
+    async def promise_to_pay(
+        self, invoice_id: str, *, on: date, by: str, request_id: str | None = None
+    ) -> str:
+        """The customer pays on a day: charged that morning, nothing said or suspended before."""
+        return await self.pull(invoice_id, "promise_to_pay", {"on": on, "by": by, "request_id": request_id})
+
+    async def suspend_now(
+        self, invoice_id: str, *, reason: str, by: str, request_id: str | None = None
+    ) -> str:
+        """Suspend although something holds it, once what was promised is over; names the notice."""
+        payload = {"reason": reason, "by": by, "request_id": request_id}
+        return await self.pull(invoice_id, "suspend_now", payload)
+
+    async def restore_now(
+        self, invoice_id: str, *, reason: str, by: str, request_id: str | None = None
+    ) -> str:
+        """Give access back without a payment; says until when."""
+        payload = {"reason": reason, "by": by, "request_id": request_id}
+        return await self.pull(invoice_id, "restore_now", payload)
+
+    async def set_policy(self, invoice_id: str, *, name: str, by: str, request_id: str | None = None) -> str:
+        """Go on by another policy; `preview_policy` shows first what that changes."""
+        return await self.pull(invoice_id, "set_policy", {"name": name, "by": by, "request_id": request_id})
+
+    async def preview_policy(self, invoice_id: str, name: str) -> Difference:
+        """What `set_policy` would change in the forecast. Changes nothing."""
+        try:
+            policy = self._policies.load(name)
+        except PolicyError as error:
+            raise InvalidInput(f"name: {error}", "name") from error
+        told = await self._query(invoice_id, "preview_policy", policy.model_dump(mode="json"))
+        if isinstance(told, str):
+            raise LeverRefused(told)
+        if told is None:
+            await self._explain_no_state(invoice_id)
+        return Difference.model_validate(told)
+
+    async def add_note(self, invoice_id: str, *, text: str, by: str, request_id: str | None = None) -> str:
+        """Leave a remark in the timeline. Keep personal data out of it: it stays in Temporal's history."""
+        return await self.pull(invoice_id, "add_note", {"text": text, "by": by, "request_id": request_id})
+
     async def pull(self, invoice_id: str, lever: str, payload: Mapping[str, Any]) -> str:
         """Pull a lever by its name and return what the case answered. Fields that are None are left out."""
         checked = _checked(lever, {key: value for key, value in payload.items() if value is not None})
@@ -243,7 +291,7 @@ class DunningClient:
                 rpc_timeout=self._update_timeout,
             )
         except WorkflowUpdateFailedError as error:
-            raise _refusal(invoice_id, error) from error
+            raise refusal(invoice_id, error) from error
         except (RPCError, RuntimeError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
             raise await self._wrong(invoice_id, error) from error
         return str(answer["text"])
@@ -254,9 +302,9 @@ class DunningClient:
         bare = invoice_id.startswith("in_")
         return self.temporal.get_workflow_handle(invoice_dunning_id(invoice_id) if bare else invoice_id)
 
-    async def _query(self, invoice_id: str, name: str) -> Any:
+    async def _query(self, invoice_id: str, name: str, *args: Any) -> Any:
         try:
-            return await self._handle(invoice_id).query(name, rpc_timeout=self._update_timeout)
+            return await self._handle(invoice_id).query(name, args=args, rpc_timeout=self._update_timeout)
         except WorkflowQueryFailedError as error:
             raise EngineUnavailable(f"{invoice_id}: the worker cannot answer {name!r}: {error}") from error
         except (RPCError, RuntimeError) as error:
@@ -265,7 +313,7 @@ class DunningClient:
     async def _wrong(self, invoice_id: str, error: BaseException) -> Exception:
         """The error that explains why Temporal or a worker did not do as asked."""
         if not isinstance(error, RPCError) or error.status != RPCStatusCode.NOT_FOUND:
-            return _away(error)
+            return away(error)
         if "namespace" in error.message.lower():
             return EngineUnavailable(f"Temporal: {error.message}: mend TEMPORAL_NAMESPACE")
         try:
@@ -273,9 +321,9 @@ class DunningClient:
         except RPCError as second:
             if second.status == RPCStatusCode.NOT_FOUND:
                 return CaseNotFound(f"there is no case of {invoice_id}: start it, or check the id")
-            return _away(second)
+            return away(second)
         if described.status is WorkflowExecutionStatus.RUNNING:
-            return _away(error)
+            return away(error)
         return CaseClosed(f"the case of {invoice_id} is closed: start a new one if the invoice fails again")
 
     async def _explain_no_state(self, invoice_id: str) -> NoReturn:
@@ -289,7 +337,7 @@ class DunningClient:
         except WorkflowFailureError as error:
             raise CaseNotFound(f"{invoice_id} has no case: {error.cause}") from error
         except RPCError as error:
-            raise _away(error) from error
+            raise away(error) from error
         raise CaseNotFound(f"{invoice_id} has no case: {closed.reason or closed.outcome}")
 
 
@@ -346,36 +394,3 @@ def _checked(lever: str, payload: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         raise invalid_input(error) from error
     return model.model_dump(mode="json", exclude_unset=True)
-
-
-def invalid_input(error: ValidationError) -> InvalidInput:
-    """The first problem of a validation as our error."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    text = first["msg"].removeprefix("Value error, ")
-    return InvalidInput(f"{field}: {text}" if field else text, field or None)
-
-
-def _refusal(invoice_id: str, error: WorkflowUpdateFailedError) -> Exception:
-    cause = error.cause
-    if isinstance(cause, ApplicationError):
-        if cause.type == "AcceptedUpdateCompletedWorkflow":
-            return CaseClosed(f"the case of {invoice_id} closed before it answered")
-        return LeverRefused(cause.message)
-    return LeverRefused(str(cause))
-
-
-def _away(error: BaseException) -> EngineUnavailable:
-    if isinstance(error, RPCError) and error.status == RPCStatusCode.UNAVAILABLE:
-        return EngineUnavailable("Temporal does not answer: try again later")
-    if isinstance(error, RPCError) and error.status not in (
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.CANCELLED,
-    ):
-        return EngineUnavailable(f"Temporal refused the call: {error.message}")
-    if isinstance(error, RuntimeError) and not isinstance(error, RPCError):
-        return EngineUnavailable("Temporal does not answer: start it, or mend TEMPORAL_ADDRESS")
-    return EngineUnavailable(
-        "no worker answered in time: look whether one runs and what the case is doing; what was asked may "
-        "still happen, so repeat it with the same request_id"
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import ValidationError
+
 
 class DunningError(Exception):
     """The base of every error of the ways in. The text is one sentence: what, to what, what to do.
@@ -100,3 +102,11 @@ class SettingsError(DunningError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+def invalid_input(error: ValidationError) -> InvalidInput:
+    """The first problem of a validation as our error."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    text = first["msg"].removeprefix("Value error, ")
+    return InvalidInput(f"{field}: {text}" if field else text, field or None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dunning.case import Entry
 from dunning.deliveries import WORDS
-from dunning.forecast import Expected
+from dunning.forecast import Difference, Expected
 from dunning.timeline import named, spoken
 from ledger.records import CaseRecord, DispatchRecord, EntryRecord
 
@@ -81,6 +81,15 @@ def _delivery(message: DispatchRecord) -> Entry | None:
 def expected_json(step: Expected) -> dict[str, Any]:
     """A step to come."""
     return {"at": plain(step.at), "what": step.what, "reason": step.reason}
+
+
+def difference_json(found: Difference) -> dict[str, Any]:
+    """What another policy would change."""
+    return {
+        "policy": found.policy,
+        "gone": [expected_json(step) for step in found.gone],
+        "new": [expected_json(step) for step in found.new],
+    }
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.interface import RecordActivities
     from dunning.case import BillingEvent, CaseState, Charged, EffectFailed, Entry, Event, Opened
     from dunning.decision import Closed, Decision, OpenOrder, Order, Question, Start, Step
-    from dunning.forecast import Expected, forecast
+    from dunning.forecast import Difference, Expected, forecast, preview
     from dunning.policy import Policy
     from dunning.start import parse_hint, parse_start
     from dunning.step import applied
@@ -84,6 +84,7 @@ class InvoiceDunning(Levers):
             **DECIDE,
         )
         self._state = state = applied(state, step)
+        self._policy = policy = step.policy or policy
         self._decision = step.decision
         self._entries.extend(step.entries)
         for answer in step.answers:
@@ -182,6 +183,14 @@ class InvoiceDunning(Levers):
         if self._state is None or self._policy is None:
             return []
         return forecast(self._state, self._policy, workflow.now())
+
+    @workflow.query(
+        description="What another policy would change in the forecast. Input: the policy as JSON."
+    )
+    def preview_policy(self, *args: Any) -> Difference | str | None:
+        if self._state is None or self._policy is None:
+            return None
+        return preview(self._state, self._policy, args, workflow.now())
 
 
 def _cause(error: ActivityError) -> str:

@@ -20,10 +20,15 @@ from dunning.decision import Answer
 _GRANT = 'More time: {"days": 7, "reason": "…", "by": "you"}, or "until": "2026-12-24" for days.'
 _REQUEST = 'The customer asks for more time: {"days": 7, "reason": "…", "by": "customer"}.'
 _DENY = 'No to the request that waits: {"reason": "…", "by": "you"}.'
+_PROMISE = 'The customer pays on a day: {"on": "2026-12-24", "by": "you"}. Nothing is said before.'
 _HOLD = 'Stop the clock: {"reason": "…", "by": "you"}, optionally "until": "2026-12-24".'
 _RELEASE = 'End the hold, or go on with a case that waits for a person: {"by": "you"}.'
 _RETRY = 'Charge as soon as the networks allow: {"by": "you"}.'
+_SUSPEND = 'Suspend now, if what was promised is over: {"reason": "…", "by": "you"}.'
+_RESTORE = 'Give access back before the money came: {"reason": "…", "by": "you"}.'
 _STOP = 'Close the case: {"outcome": "stopped", "reason": "…", "by": "you"}.'
+_POLICY = 'Go on by another policy: {"name": "standard", "by": "you"}. `--dry-run` shows what it changes.'
+_NOTE = 'A remark in the timeline, without personal data: {"text": "…", "by": "you"}.'
 
 
 class Levers:
@@ -45,6 +50,10 @@ class Levers:
     def deny_extension(self, *args: Any) -> None:
         self._put("deny_extension", args)
 
+    @workflow.signal(description=_PROMISE)
+    def promise_to_pay(self, *args: Any) -> None:
+        self._put("promise_to_pay", args)
+
     @workflow.signal(description=_HOLD)
     def hold(self, *args: Any) -> None:
         self._put("hold", args)
@@ -57,9 +66,25 @@ class Levers:
     def retry_now(self, *args: Any) -> None:
         self._put("retry_now", args)
 
+    @workflow.signal(description=_SUSPEND)
+    def suspend_now(self, *args: Any) -> None:
+        self._put("suspend_now", args)
+
+    @workflow.signal(description=_RESTORE)
+    def restore_now(self, *args: Any) -> None:
+        self._put("restore_now", args)
+
     @workflow.signal(description=_STOP)
     def stop(self, *args: Any) -> None:
         self._put("stop", args)
+
+    @workflow.signal(description=_POLICY)
+    def set_policy(self, *args: Any) -> None:
+        self._put("set_policy", args)
+
+    @workflow.signal(description=_NOTE)
+    def add_note(self, *args: Any) -> None:
+        self._put("add_note", args)
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
@@ -78,6 +103,10 @@ class Levers:
     async def ask_deny_extension(self, *args: Any) -> dict[str, Any]:
         return await self._ask("deny_extension", args)
 
+    @workflow.update(name="promise_to_pay", description=_PROMISE)
+    async def ask_promise_to_pay(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("promise_to_pay", args)
+
     @workflow.update(name="hold", description=_HOLD)
     async def ask_hold(self, *args: Any) -> dict[str, Any]:
         return await self._ask("hold", args)
@@ -90,9 +119,25 @@ class Levers:
     async def ask_retry_now(self, *args: Any) -> dict[str, Any]:
         return await self._ask("retry_now", args)
 
+    @workflow.update(name="suspend_now", description=_SUSPEND)
+    async def ask_suspend_now(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("suspend_now", args)
+
+    @workflow.update(name="restore_now", description=_RESTORE)
+    async def ask_restore_now(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("restore_now", args)
+
     @workflow.update(name="stop", description=_STOP)
     async def ask_stop(self, *args: Any) -> dict[str, Any]:
         return await self._ask("stop", args)
+
+    @workflow.update(name="set_policy", description=_POLICY)
+    async def ask_set_policy(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("set_policy", args)
+
+    @workflow.update(name="add_note", description=_NOTE)
+    async def ask_add_note(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("add_note", args)
 
     def _put(self, name: str, args: Sequence[Any], ticket: str | None = None) -> None:
         self._inbox.append(Lever(name=name, args=tuple(args), at=workflow.now(), ticket=ticket))

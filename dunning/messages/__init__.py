@@ -14,7 +14,10 @@ TEMPLATES: frozenset[str] = frozenset(
         "grace_reminder",
         "final_notice",
         "extension_granted",
+        "extension_requested",
         "extension_denied",
+        "promise_made",
+        "promise_broken",
         "recovered",
         "restored",
         "suspended",
@@ -27,8 +30,11 @@ NEEDS_NO_LINK: frozenset[str] = frozenset({"recovered", "restored", "survey"})
 
 #: The messages whose text names the last day of grace: one that was accepted is a notice of suspension.
 NAMES_LAST_DAY: frozenset[str] = frozenset(
-    {"impact", "grace_started", "grace_reminder", "final_notice", "extension_granted"}
+    {"impact", "grace_started", "grace_reminder", "final_notice", "extension_granted", "promise_broken"}
 )
 
 #: The messages about an invoice that is sent instead of charged: they name the day on which it is due.
 NAMES_DUE_DAY: frozenset[str] = frozenset({"invoice_due_soon", "invoice_overdue"})
+
+#: The answers about a day of their own: the promised one, or by when a person answers.
+ANSWERS_ABOUT_A_DAY: frozenset[str] = frozenset({"extension_requested", "promise_made", "promise_broken"})

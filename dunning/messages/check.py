@@ -107,6 +107,7 @@ def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) 
         amount=Money(amount=12345678, currency="pln"),
         pay_url=page,
         last_day=last_day,
+        day=other_day,
         paid=False,
         locale=locale,
     )

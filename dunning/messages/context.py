@@ -64,6 +64,7 @@ class MessageContext(Value):
     paid: bool = True  # `restored`: False when a person gave access back before the money came
     subscription_ended: bool = False  # `survey`: True when the subscription was canceled
     granted_days: int | None = Field(default=None, ge=1)  # `extension_granted`: how many days were added
+    day: date | None = None  # the promised day, or the one by which a person answers
     open_invoices: int = Field(default=1, ge=1)  # how many invoices the amount covers
     locale: str = "en"  # as the customer's record holds it, well-formed or not
 

@@ -153,6 +153,8 @@ def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> d
         "due_short": short_day(context.due_on, locale) if context.due_on else None,
         "last_day": _day(context.last_day, locale),
         "last_day_short": short_day(context.last_day, locale) if context.last_day else None,
+        "day": _day(context.day, locale),
+        "day_short": short_day(context.day, locale) if context.day else None,
         "suspended_on": _day(context.suspended_on, locale),
         "granted_days": context.granted_days and catalogue.counted(counts.granted_days, context.granted_days),
         "open_invoices": context.open_invoices > 1

@@ -17,7 +17,7 @@ async def test_a_step_is_remembered_with_its_reason_and_repeating_it_changes_not
     state = await shop.open(renewal.invoice)
     now = await shop.control.now()
     question = Question(state=state, policy=shop.deps.policies.load("standard"), now=now)
-    records = LedgerRecords(shop.ledger)
+    records = LedgerRecords(shop.ledger, shop.deps.policies)
 
     step = await shop.run(records.decide, question)
     row = await shop.ledger.cases.get(state.ref.case_id)
@@ -36,7 +36,7 @@ async def test_a_step_is_remembered_with_its_reason_and_repeating_it_changes_not
 async def test_a_paid_invoice_closes_the_case_in_the_ledger_too(shop: Shop) -> None:
     renewal = await shop.renewal("insufficient_funds")
     state = await shop.open(renewal.invoice)
-    policy, records = shop.deps.policies.load("standard"), LedgerRecords(shop.ledger)
+    policy, records = shop.deps.policies.load("standard"), LedgerRecords(shop.ledger, shop.deps.policies)
     policy = policy.model_copy(
         update={"messages": policy.messages.model_copy(update={"answers": type(policy.messages.answers)()})}
     )

@@ -12,7 +12,8 @@ import typer.main
 import yaml
 
 from activities.context import BusinessProfile
-from dunning.levers import LEVERS, Payload
+from dunning.lever_payloads import Payload
+from dunning.levers import LEVERS
 from dunning.segments import parse_segments
 from dunning.values import Outcome, RecoveredVia, Stage, WaitingOn
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN

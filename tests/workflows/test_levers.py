@@ -218,7 +218,12 @@ async def test_every_lever_works_through_the_client(engine: Engine) -> None:
     assert "charging" in await client.retry_now(invoice, by="mara")
     await engine.settle()
     assert await case.calendar() == {
-        2: ["charge insufficient_funds", "email extension_denied", "email extension_granted"]
+        2: [
+            "charge insufficient_funds",
+            "email extension_denied",
+            "email extension_granted",
+            "email extension_requested",
+        ]
     }
     assert (await client.forecast(invoice))[0].what.startswith("charge/")
     with pytest.raises(LeverRefused, match="not on hold"):
@@ -230,6 +235,44 @@ async def test_every_lever_works_through_the_client(engine: Engine) -> None:
     with pytest.raises(CaseClosed):
         await client.stop(invoice, reason="again", by="mara")
     assert "mara" in {entry.by for entry in await case.timeline()}
+
+
+async def test_the_levers_of_a_person_in_control_work_through_the_client(engine: Engine) -> None:
+    case = await engine.case("expired_card")
+    client, invoice = engine.client, case.invoice
+    patient = engine.write_policy("patient", ("length: 7d", "length: 9d"))
+    shown = await client.preview_policy(invoice, patient)
+    assert "suspend" in {step.what for step in shown.gone} & {step.what for step in shown.new}
+    assert (await case.status()).policy.startswith("standard ")
+    before = await last_day(case)
+    assert "policy patient" in await client.set_policy(invoice, name=patient, by="mara")
+    assert (await case.status()).policy.startswith("patient ")
+    assert await last_day(case) == before + timedelta(days=2)
+    with pytest.raises(LeverRefused, match="no policy called"):
+        await client.set_policy(invoice, name="gentle", by="mara")
+    with pytest.raises(InvalidInput, match="no policy called"):
+        await client.preview_policy(invoice, "gentle")
+
+    assert await client.add_note(invoice, text="called back", by="mara") == "noted: called back"
+    on = before - timedelta(days=10)
+    assert "promised" in await client.promise_to_pay(invoice, on=on, by="customer")
+    with pytest.raises(LeverRefused, match="as agreed"):
+        await client.suspend_now(invoice, reason="impatient", by="mara")
+    with pytest.raises(LeverRefused, match="not suspended"):
+        await client.restore_now(invoice, reason="kind", by="mara")
+    row = await engine.ledger.cases.by_invoice("", invoice)
+    assert row is not None
+    assert row.policy_name == "patient"
+    await case.until(26)
+    assert "restoring now" in await client.restore_now(invoice, reason="kind", by="mara")
+    await engine.settle()
+    calendar = await case.calendar()
+    assert calendar[0][-1] == "email promise_made"
+    assert [what for day in calendar.values() for what in day if what in ("pause", "resume")] == [
+        "pause",
+        "resume",
+    ]
+    assert (await case.status()).stage is Stage.GRACE
 
 
 async def test_canceling_the_workflow_in_temporal_stops_the_case(engine: Engine) -> None:

@@ -1,0 +1,253 @@
+"""Commands that pull the levers of a case; the answer is a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+
+from dunning.forecast import Difference, Expected
+from starter.cli_cases import Account, Invoice, Json
+from starter.cli_output import moment, say, say_json, say_table
+from starter.cli_session import run, user, with_case
+from starter.client import DunningClient
+from starter.settings import Settings
+from starter.views import difference_json
+from workflows.ids import invoice_of
+
+By = Annotated[str | None, typer.Option(help="Who does it; your user name if left out.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the timeline.")]
+RequestId = Annotated[str | None, typer.Option(help="Makes a repeat harmless.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, as 2026-12-24.")]
+
+levers_app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who pulls a lever, of which account's case, and how the answer is printed."""
+
+    account: str
+    by: str | None
+    request_id: str | None
+    as_json: bool
+
+
+@levers_app.command()
+def extend(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    days: Annotated[int | None, typer.Option(help="Days added to the last day of grace.")] = None,
+    until: Day = None,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Give the customer more time: --days 7, or --until 2026-12-24."""
+    _pull(
+        invoice,
+        "grant_extension",
+        {"days": days, "until": _day(until), "reason": reason},
+        Caller(account, by, request_id, as_json),
+    )
+
+
+@levers_app.command()
+def request(
+    invoice: Invoice,
+    *,
+    days: Annotated[int, typer.Option(help="How many days more.")],
+    reason: Annotated[str | None, typer.Option(help="Why, in the customer's words.")] = None,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Ask for more time in the customer's name."""
+    _pull(
+        invoice,
+        "request_extension",
+        {"days": days, "reason": reason},
+        Caller(account, by, request_id, as_json),
+    )
+
+
+@levers_app.command()
+def deny(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Say no to the request for more time that waits."""
+    _pull(invoice, "deny_extension", {"reason": reason}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def promise(
+    invoice: Invoice,
+    *,
+    on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day, as 2026-12-24.")],
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """The customer promised to pay on a day: nothing is said or suspended before it."""
+    _pull(invoice, "promise_to_pay", {"on": _day(on)}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def hold(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    until: Day = None,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Stop the clock of a case, until a day or for as long as the policy allows."""
+    _pull(invoice, "hold", {"reason": reason, "until": _day(until)}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def release(
+    invoice: Invoice,
+    *,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """End a hold, or go on with a case that waits for a person."""
+    _pull(invoice, "release", {}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def retry(
+    invoice: Invoice,
+    *,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Charge as soon as the card networks allow."""
+    _pull(invoice, "retry_now", {}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def suspend(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Suspend now, if what was promised to the customer is over."""
+    _pull(invoice, "suspend_now", {"reason": reason}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def restore(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Give access back before the money came."""
+    _pull(invoice, "restore_now", {"reason": reason}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def stop(
+    invoice: Invoice,
+    *,
+    reason: Reason,
+    outcome: Annotated[str, typer.Option(help="stopped, written_off, canceled or voided.")] = "stopped",
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Close a case."""
+    _pull(invoice, "stop", {"outcome": outcome, "reason": reason}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def note(
+    invoice: Invoice,
+    *,
+    text: Annotated[str, typer.Option(help="The remark.")],
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Leave a remark in the timeline; keep personal data out of it."""
+    _pull(invoice, "add_note", {"text": text}, Caller(account, by, request_id, as_json))
+
+
+def set_policy(
+    invoice: Invoice,
+    name: Annotated[str, typer.Argument(help="The policy's name.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Let a case go on by another policy, or by the newest version of its own."""
+    if not dry_run:
+        _pull(invoice, "set_policy", {"name": name}, Caller(account, by, request_id, as_json))
+        return
+
+    async def ask(client: DunningClient, case: str) -> Difference:
+        return await client.preview_policy(case, name)
+
+    found = run(with_case(Settings.load(), invoice_of(invoice) or invoice, account, ask))
+    if as_json:
+        say_json(difference_json(found))
+        return
+    say(f"{found.policy} would change {len(found.gone)} steps; nothing was changed now")
+    lines = [(sign, step) for sign, steps in (("-", found.gone), ("+", found.new)) for step in steps]
+    say_table(
+        ("", "At (UTC)", "What", "Why"),
+        [(sign, moment(s.at.isoformat()), s.what, s.reason) for sign, s in sorted(lines, key=_by_moment)],
+    )
+
+
+def _by_moment(line: tuple[str, Expected]) -> tuple[datetime, str]:
+    return line[1].at, line[0]
+
+
+def _pull(invoice: str, lever: str, payload: dict[str, Any], caller: Caller) -> None:
+    whole = payload | {"by": caller.by or user(), "request_id": caller.request_id}
+
+    async def ask(client: DunningClient, case: str) -> str:
+        return await client.pull(case, lever, whole)
+
+    text = run(with_case(Settings.load(), invoice_of(invoice) or invoice, caller.account, ask))
+    if caller.as_json:
+        say_json({"accepted": True, "text": text})
+    else:
+        say(text)
+
+
+def _day(given: datetime | None) -> date | None:
+    return given.date() if given else None
