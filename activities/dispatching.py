@@ -173,6 +173,8 @@ class Dispatching:
                 by="customer",
                 text=why.detail,
             )
+        if why.address_bad:
+            await self._ledger.addresses.failed(dispatch_id, at=this.at, reason=why.detail, for_good=True)
         fate: Fate = "unreachable" if why.opted_out or why.address_bad else "failed"
         return await self._end(this, dispatch_id, fate, detail=why.detail)
 

@@ -10,6 +10,7 @@ from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import StripeCharge, StripeInvoice
 from activities.stripe_reading import charge_worth_reading, gone, invoice_facts, telling_intent
 from activities.witness import Witness, planned
+from dunning.addresses import fingerprint
 from dunning.case import CaseRef
 from dunning.facts import Invoice
 from dunning.values import Channel
@@ -79,7 +80,16 @@ class InvoiceReader:
             channels.append(Channel.EMAIL)
         if phone_number(told) and await self._sms_granted(ref, told, known.get(Channel.SMS), at):
             channels.append(Channel.SMS)
-        return tuple(channels)
+        dead = await self._dead(told)
+        return tuple(channel for channel in channels if channel not in dead)
+
+    async def _dead(self, told: StripeInvoice) -> frozenset[Channel]:
+        """The channels whose address is known to take nothing; a corrected one is another address."""
+        phone = phone_number(told)
+        addresses = {Channel.EMAIL: email_address(told), Channel.SMS: phone, Channel.WHATSAPP: phone}
+        return await self._ledger.addresses.dead(
+            {channel: fingerprint(address) for channel, address in addresses.items() if address}
+        )
 
     async def _sms_granted(self, ref: CaseRef, told: StripeInvoice, state: str | None, at: datetime) -> bool:
         said = told.who.metadata.get(SMS_CONSENT_KEY, "") if told.who else ""

@@ -198,6 +198,7 @@ class CaseState(Value):
     notice_wanted_since: datetime | None = None  # the date first moved for want of a notice
     reviewed: bool = False  # a person looked at a frozen case and released it
     undelivered: tuple[tuple[str, Channel], ...] = ()  # messages of which that is known before their fate
+    reply_waits: bool = False  # the customer wrote something that a person must read
     reports: tuple[str, ...] = ()  # refunds, disputes and warnings that are known, newest last, bounded
     promises: tuple[Promise, ...] = ()  # at most the last one is open
     suspend_asked: str = ""  # who wants the suspension now, and why

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from dunning.case import BillingEvent, CaseState, Entry, Sent
+from dunning.consents import Effect
 from dunning.values import Channel, Value
 
 Delivery = Literal["taken", "deferred", "sent", "delivered", "read", "undelivered"]
@@ -53,6 +54,7 @@ class Heard(Value):
     delivery: Delivery
     provider_id: str | None = None  # of the message, where it is told
     detail: str = ""
+    effect: Effect | None = None  # on the customer's consent, or on the address
 
 
 def replaces(channel: Channel, known: Delivery | None, told: Delivery) -> bool:

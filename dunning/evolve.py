@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from dunning import correspondence, deliveries
 from dunning.case import (
     Attempt,
     BillingEvent,
@@ -23,7 +24,6 @@ from dunning.case import (
     Waiting,
 )
 from dunning.declines import classify
-from dunning.deliveries import HINTS, remembered, take_in
 from dunning.facts import Invoice
 from dunning.grace import grace_from, release_hold
 from dunning.levers import command
@@ -173,7 +173,7 @@ def _message(state: CaseState, event: MessageSent) -> CaseState:
     sent = Sent(
         step=event.step, channel=event.channel, at=event.at, fate=event.fate, named_day=event.named_day
     )
-    return _with(remembered(state, sent), halted_until=None)
+    return _with(deliveries.remembered(state, sent), halted_until=None)
 
 
 def _without(state: CaseState, *messages: tuple[str, Channel]) -> CaseState:
@@ -246,8 +246,10 @@ def _hint(state: CaseState, event: BillingEvent) -> CaseState:
         return _with(state, halted_until=None)
     if event.type in REPORTS:
         return _reported(state, event)
-    if event.type in HINTS:
-        return take_in(state, event)
+    if event.type in deliveries.HINTS:
+        return deliveries.take_in(state, event)
+    if event.type in correspondence.HINTS:
+        return correspondence.take_in(state, event)
     if event.type.startswith("sibling."):
         state = _with(state, postponed_until=None)  # the customer's other charge is over
     known = event.created is not None and event.created + CLOCK_SKEW < state.invoice.read_at

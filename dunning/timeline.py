@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dunning import correspondence, deliveries
 from dunning.case import (
     BillingEvent,
     CaseState,
@@ -17,8 +18,6 @@ from dunning.case import (
     MessageSent,
     Turn,
 )
-from dunning.deliveries import HINTS
-from dunning.deliveries import line as line_of_message
 from dunning.grace import due_day
 from dunning.levers import Commanded
 from dunning.reports import line
@@ -126,10 +125,12 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
             return Entry(
                 at=event.at, what="effect.failed", text=f"{what} failed, trying again later: {event.error}"
             )
-        case BillingEvent() if event.type in HINTS:
+        case BillingEvent() if event.type in deliveries.HINTS:
             if (before.sent, before.undelivered) == (after.sent, after.undelivered):
                 return None
-            return line_of_message(event, f"{spoken(Channel(event.channel))} {named(event.step)}")
+            return deliveries.line(event, f"{spoken(Channel(event.channel))} {named(event.step)}")
+        case BillingEvent() if event.type in correspondence.HINTS:
+            return correspondence.line(event, _CHANNELS.get(event.channel, ""))
         case BillingEvent():
             new = event.report not in before.reports or event.report == ""
             return line(event, recovered=after.invoice.status == "paid") if new else None

@@ -54,9 +54,10 @@ def waiting_on(state: CaseState) -> WaitingOn | None:
 
 
 def needs_human(state: CaseState) -> bool:
-    """A person must decide, the world does not answer, or a code came that nobody knows yet."""
+    """A person must decide or read, the world does not answer, or a code came that nobody knows yet."""
     strange = state.verdict is not None and state.verdict.unknown
-    return state.human is not None or state.request is not None or bool(state.faults) or strange
+    asked = state.human is not None or state.request is not None or state.reply_waits
+    return asked or bool(state.faults) or strange
 
 
 def facets(state: CaseState, decision: Decision, policy: Policy) -> dict[str, Any]:
@@ -121,6 +122,8 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
         lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone})")
     if state.human is not None:
         lines.append(f"- **A person must decide:** {state.human}")
+    if state.reply_waits:
+        lines.append("- **The customer wrote:** a person must read it, `dunning show` has the words")
     if state.request is not None:
         asked = f"{state.request.days} days asked by {state.request.by}: {state.request.reason}"
         lines.append(f"- **More time asked for:** {asked}; answer by {state.request.answer_by:%a %d %b}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import and_, select
+from sqlalchemy import Select, and_, func, select
 from sqlmodel import col
 
 from dunning.values import Channel
 from ledger.database import Database, insert_once
 from ledger.records import ConsentRecord, ConsentState, from_row
 from ledger.tables import ConsentRow
+
+_LATER = timedelta(microseconds=1)
 
 
 class Consents:
@@ -30,10 +32,12 @@ class Consents:
         at: datetime,
         by: str,
         text: str = "",
+        just_now: bool = False,
     ) -> bool:
         """Append a statement; False if the same was said at the same moment (a webhook that came twice).
 
         `source` says where it was made (`sms_keyword`, `customer_page`, `support`, …), `text` in which words.
+        `just_now`: it is the last word, whatever another clock says of what was said before.
         """
         row = ConsentRow(
             account=account,
@@ -46,6 +50,8 @@ class Consents:
             text=text,
         )
         async with self._database.write() as session:
+            before = await session.scalar(_newest(account, customer, channel)) if just_now else None
+            row.at = at if before is None else max(at, before + _LATER)
             return await insert_once(session, row)
 
     async def state(self, account: str, customer: str) -> dict[Channel, ConsentState]:
@@ -58,3 +64,12 @@ class Consents:
         query = select(ConsentRow).where(of_customer).order_by(col(ConsentRow.at), col(ConsentRow.id))
         async with self._database.read() as session:
             return tuple(from_row(ConsentRecord, row) for row in await session.scalars(query))
+
+
+def _newest(account: str, customer: str, channel: Channel) -> Select[datetime]:
+    of_channel = and_(
+        col(ConsentRow.account) == account,
+        col(ConsentRow.customer) == customer,
+        col(ConsentRow.channel) == channel,
+    )
+    return select(func.max(col(ConsentRow.at))).where(of_channel)

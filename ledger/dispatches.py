@@ -149,6 +149,13 @@ class Dispatches:
         """The message that a provider knows under this id."""
         return await self._first(col(DispatchRow.provider_id) == provider_id)
 
+    async def to_address(self, address: str, *, most: int) -> tuple[DispatchRecord, ...]:
+        """The latest messages to an address, given by its fingerprint, the newest first."""
+        query = select(DispatchRow).where(col(DispatchRow.address) == address)
+        newest_first = query.order_by(col(DispatchRow.claimed_at).desc(), col(DispatchRow.id)).limit(most)
+        async with self._database.read() as session:
+            return tuple(from_row(DispatchRecord, row) for row in await session.scalars(newest_first))
+
     async def of_case(self, case_id: str) -> tuple[DispatchRecord, ...]:
         """The messages of a case, in the order of their claims."""
         return await self._all(col(DispatchRow.case_id) == case_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from ledger.addresses import Addresses
 from ledger.attempts import Attempts
 from ledger.cases import Cases
 from ledger.charges import Charges
@@ -14,6 +15,7 @@ from ledger.dispatches import Dispatches
 from ledger.effects import Effects
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
+from ledger.replies import Replies
 from ledger.schema import require_current
 from ledger.suspensions import Suspensions
 from ledger.switches import Switches
@@ -33,6 +35,8 @@ class Ledger:
         self.charges = Charges(database)
         self.dispatches = Dispatches(database)
         self.consents = Consents(database)
+        self.addresses = Addresses(database)
+        self.replies = Replies(database)
         self.suspensions = Suspensions(database)
         self.effects = Effects(database)
         self.switches = Switches(database)

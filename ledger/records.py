@@ -11,6 +11,7 @@ from dunning.budget import Lock, Slot
 from dunning.case import CaseState, Extension, Promise
 from dunning.deliveries import Delivery
 from dunning.reconciliation import Kind, Remedy
+from dunning.replies import ReplyKind
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 
 ClaimState = Literal["new", "reserved", "done"]
@@ -18,6 +19,7 @@ AttemptState = Literal["new", "reserved", "done", "refused"]
 DispatchClaimState = Literal["new", "claimed", "done", "refused"]
 SuspensionState = Literal["reserved", "active", "lifting", "lifted"]
 ConsentState = Literal["granted", "revoked"]
+ReplyState = Literal["received", "done", "waiting", "answered"]
 
 Record = TypeVar("Record")
 
@@ -312,6 +314,23 @@ class ConsentRecord:
     at: datetime
     by: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyRecord:
+    """What a customer wrote back, and who deals with it."""
+
+    id: str
+    at: datetime
+    channel: Channel
+    address: str
+    account: str | None
+    customer: str | None
+    case_id: str | None
+    kind: ReplyKind
+    text: str
+    state: ReplyState
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -240,6 +240,42 @@ class ConsentRow(Row, table=True):
     text: str = Field(default="", sa_type=Words)
 
 
+class AddressRow(Row, table=True):
+    """An address that messages of a channel did not reach; the customer's others are not concerned."""
+
+    __tablename__ = "addresses"
+
+    address: str = Field(primary_key=True)  # dunning.addresses.fingerprint
+    channel: Channel = Field(sa_column=Column(Name(Channel), primary_key=True))
+    failures: int
+    dead: bool
+    failed_by: str  # the message that failed last
+    at: datetime = Field(sa_type=UtcDateTime)
+    reason: str = Field(default="", sa_type=Words)
+
+
+class ReplyRow(Row, table=True):
+    """What a customer wrote back. The words stay here: histories and logs hold nothing of them."""
+
+    __tablename__ = "replies"
+    __table_args__ = (
+        Index("ix_replies_case_id", "case_id"),
+        Index("ix_replies_waiting", "at", **_where("state = 'waiting'")),
+    )
+
+    id: str = Field(primary_key=True)  # the provider's
+    at: datetime = Field(sa_type=UtcDateTime)
+    channel: Channel = Field(sa_column=Column(Name(Channel), nullable=False))
+    address: str
+    account: str | None = None
+    customer: str | None = None
+    case_id: str | None = Field(default=None, foreign_key="cases.id")
+    kind: str  # dunning.replies.ReplyKind
+    text: str = Field(sa_type=Words)
+    state: str  # received, done, waiting (for a person), answered
+    by: str = Field(default="", sa_type=Words)  # who answered
+
+
 class ExtensionRow(Row, table=True):
     """More time that was granted in a case, in the order of granting."""
 

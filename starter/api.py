@@ -5,12 +5,14 @@ Cases and timelines are read from the ledger and need no worker; the case answer
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 
 from ledger import Ledger, LedgerError, SchemaError
 from starter.access import Caller, Gate
+from starter.api_customers import add_customers
 from starter.api_models import (
     Account,
     CaseList,
@@ -33,6 +35,8 @@ from starter.finding import known_case
 from starter.idempotency import Idempotency
 from starter.settings import Scope, Settings
 from starter.views import case_json, difference_json, expected_json, message_json, with_deliveries
+from starter.webhooks.receiver import Receiver
+from starter.wishes import Wishes
 
 #: What each lever needs. Those that end a case or stop a service are for administrators.
 LEVER_SCOPES: dict[str, Scope] = {
@@ -65,6 +69,8 @@ def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> API
     router = APIRouter(prefix="/api/v1")
     gate = Gate(settings)
     _add_cases(router, gate, client, ledger)
+    timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
+    add_customers(router, gate, ledger, Wishes(ledger, Receiver(client.temporal, ledger, timeout)))
     for lever, scope in LEVER_SCOPES.items():
         _add_lever(router, gate, client, ledger, lever, scope)
 

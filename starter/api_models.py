@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -159,6 +159,49 @@ class DifferenceView(BaseModel):
     new: list[StepView]
 
 
+CustomerId = Annotated[
+    str,
+    Path(pattern=r"^cus_[A-Za-z0-9_]+$", max_length=255, description="Stripe's id", examples=["cus_9s6XKz"]),
+]
+
+
+class StatementBody(BaseModel):
+    """What a customer wants, as somebody heard it. The key says who it is: `by` may be left out."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"channel": "sms", "state": "revoked", "reason": "on the phone", "by": "maria"}]
+        },
+    )
+
+    channel: Literal["email", "sms", "whatsapp", "all"]
+    state: Literal["granted", "revoked"]
+    reason: str = Field(min_length=1, max_length=500)
+    by: str | None = Field(default=None, max_length=100)
+
+
+class StatementView(BaseModel):
+    """One statement about a channel: where it was made, by whom, and in which words."""
+
+    channel: Channel
+    state: str
+    source: str
+    at: datetime
+    by: str
+    text: str
+
+
+class ConsentsView(BaseModel):
+    """What counts now, by channel, where something was said. `dead`: why an address takes nothing."""
+
+    customer: str
+    account: str
+    channels: dict[Channel, str]
+    dead: dict[Channel, str]
+    history: list[StatementView]
+
+
 class LeverAnswer(BaseModel):
     """What the case answered."""
 
@@ -217,7 +260,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 #: One payload for each lever, as the documentation shows it.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "grant_extension": {"days": 7, "reason": "salary comes on Friday", "by": "maria"},
-    "request_extension": {"days": 7, "reason": "asked on the phone", "by": "customer"},
+    "request_extension": {"days": 7, "reason": "on the phone", "by": "customer"},
     "deny_extension": {"reason": "third request", "by": "maria"},
     "promise_to_pay": {"on": "2026-12-24", "by": "customer"},
     "hold": {"reason": "outage", "until": "2026-12-24", "by": "maria"},

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ledger import LedgerError
 from starter.cli_cases import cases_app
 from starter.cli_check import check_app
+from starter.cli_correspondence import consent_app, replies_app
 from starter.cli_declines import declines_app
 from starter.cli_levers import levers_app
 from starter.cli_reconcile import reconcile_app
@@ -35,6 +36,8 @@ app.add_typer(cases_app)
 app.add_typer(levers_app)
 app.add_typer(run_app)
 app.add_typer(check_app)
+app.add_typer(consent_app)
+app.add_typer(replies_app)
 app.add_typer(declines_app)
 app.add_typer(reconcile_app)
 app.add_typer(templates_app)

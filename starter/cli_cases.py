@@ -11,14 +11,14 @@ from dunning.case import Entry
 from dunning.values import Stage
 from dunning.view import Status
 from ledger import LedgerError
-from ledger.records import CaseRecord, DispatchRecord, EntryRecord
+from ledger.records import CaseRecord, DispatchRecord, EntryRecord, ReplyRecord
 from starter.cli_output import moment, money, say, say_fields, say_json, say_table, warn
 from starter.cli_session import open_ledger, run, with_case
 from starter.client import DunningClient
 from starter.errors import CaseNotFound, EngineUnavailable
 from starter.finding import known_case
 from starter.settings import Settings
-from starter.views import case_json, expected_json, message_json, plain, with_deliveries
+from starter.views import case_json, expected_json, message_json, plain, reply_json, with_deliveries
 from workflows.ids import invoice_of
 
 Invoice = Annotated[str, typer.Argument(metavar="INVOICE", help="in_… or invoice-dunning/in_…")]
@@ -57,8 +57,10 @@ def show(invoice: Invoice, *, account: Account = "", as_json: Json = False) -> N
     look = run(_look(Settings.load(), invoice_of(invoice) or invoice, account))
     lines = with_deliveries(look.entries, look.messages)
     messages = [message_json(message) for message in look.messages]
+    replies = [reply_json(reply) for reply in look.replies]
     if as_json:
-        say_json({"source": look.source, "status": look.status, "timeline": lines, "messages": messages})
+        whole = {"source": look.source, "status": look.status, "timeline": lines}
+        say_json(whole | {"messages": messages, "replies": replies})
         return
     status = look.status
     shown = dict(status)
@@ -72,6 +74,10 @@ def show(invoice: Invoice, *, account: Account = "", as_json: Json = False) -> N
         say("")
         rows = [(moment(m["at"]), m["step"], m["channel"], m["fate"], m["detail"]) for m in messages]
         say_table(("Sent (UTC)", "Message", "Channel", "Fate", "Why"), rows)
+    if replies:
+        say("")
+        rows = [(moment(r["at"]), r["channel"], r["state"], r["text"], r["id"]) for r in replies]
+        say_table(("Written (UTC)", "Channel", "State", "Words", "Id"), rows)
 
 
 @cases_app.command("cases")
@@ -140,6 +146,7 @@ class _Look(NamedTuple):
     status: dict[str, Any]
     entries: Sequence[Entry | EntryRecord]
     messages: Sequence[DispatchRecord]
+    replies: Sequence[ReplyRecord]
 
 
 async def _look(settings: Settings, invoice: str, account: str) -> _Look:
@@ -159,19 +166,20 @@ async def _look(settings: Settings, invoice: str, account: str) -> _Look:
                 record = await known_case(ledger, invoice, account)
                 remembered = await ledger.cases.entries(record.id)
                 messages = await ledger.dispatches.of_case(record.id)
+                replies = await ledger.replies.of_case(record.id)
         except (CaseNotFound, EngineUnavailable, LedgerError):
             raise error from None
         warn(f"from the ledger, because the case did not answer: {error.message}")
-        return _Look("ledger", _remembered(record), remembered, messages)
+        return _Look("ledger", _remembered(record), remembered, messages, replies)
     try:
         async with open_ledger(settings) as ledger:
             messages = await ledger.dispatches.of_case(status.case_id)
+            replies = await ledger.replies.of_case(status.case_id)
     except (EngineUnavailable, LedgerError) as error:
         warn(f"without what became of its messages: {error}")
-        messages = ()
-    return _Look(
-        "case", {name: plain(getattr(status, name)) for name in Status.model_fields}, entries, messages
-    )
+        messages, replies = (), ()
+    shown = {name: plain(getattr(status, name)) for name in Status.model_fields}
+    return _Look("case", shown, entries, messages, replies)
 
 
 def _remembered(case: CaseRecord) -> dict[str, Any]:

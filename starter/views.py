@@ -10,7 +10,7 @@ from dunning.case import Entry
 from dunning.deliveries import WORDS
 from dunning.forecast import Difference, Expected
 from dunning.timeline import named, spoken
-from ledger.records import CaseRecord, DispatchRecord, EntryRecord
+from ledger.records import CaseRecord, ConsentRecord, DispatchRecord, EntryRecord, ReplyRecord
 
 _CASE_FIELDS = (
     "invoice_id", "account", "episode", "workflow_id", "stage", "waiting_on", "outcome", "recovered_via",
@@ -76,6 +76,18 @@ def _delivery(message: DispatchRecord) -> Entry | None:
         by="provider",
         data={"id": message.id},
     )
+
+
+def statement_json(said: ConsentRecord) -> dict[str, Any]:
+    """A statement about a channel."""
+    names = ("channel", "state", "source", "at", "by", "text")
+    return {name: plain(getattr(said, name)) for name in names}
+
+
+def reply_json(reply: ReplyRecord) -> dict[str, Any]:
+    """What a customer wrote back."""
+    names = ("id", "at", "channel", "customer", "case_id", "kind", "text", "state", "by")
+    return {name: plain(getattr(reply, name)) for name in names}
 
 
 def expected_json(step: Expected) -> dict[str, Any]:

@@ -15,10 +15,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from dunning.deliveries import Heard, hint, matters
+from dunning.values import Channel
 from ledger import Ledger, LedgerError, NotInLedger
 from ledger.records import DispatchRecord
 from starter.errors import EngineUnavailable
 from starter.webhooks.receiver import Receiver
+from starter.wishes import Wishes
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +32,13 @@ class Feedback:
     """Takes in the news of SendGrid and Twilio. Raises EngineUnavailable when ledger or Temporal is away."""
 
     def __init__(self, ledger: Ledger, receiver: Receiver, timeout: timedelta) -> None:
-        self._ledger, self._receiver, self._timeout = ledger, receiver, timeout
+        self._ledger, self._receiver = ledger, receiver
+        self._wishes = Wishes(ledger, receiver)
+        self._timeout = 2 * timeout.total_seconds()
 
     async def hear(self, dispatch_id: str | None, news: Heard) -> Result:
         """Take in what was told of one message, named by our id or else by the provider's."""
-        async with self._available():
+        async with available(self._timeout):
             dispatch = await self._find(dispatch_id, news.provider_id)
             if dispatch is None:
                 return "unknown_message"
@@ -42,6 +46,7 @@ class Feedback:
                 return "known"
             # Nobody hears of a message before it is claimed; only clocks that were set ahead differ so much.
             news = news.model_copy(update={"at": max(news.at, dispatch.claimed_at)})
+            await self._affect(dispatch, news)
             told = await self._tell(dispatch, news)
             try:
                 before = await self._ledger.dispatches.heard(dispatch.id, news)
@@ -74,10 +79,35 @@ class Feedback:
         )
         return await self._receiver.tell(case.workflow_id, what)
 
-    @asynccontextmanager
-    async def _available(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(2 * self._timeout.total_seconds()):
-                yield
-        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
-            raise EngineUnavailable("the ledger does not answer: deliver it again later") from error
+    async def _affect(self, dispatch: DispatchRecord, news: Heard) -> None:
+        """What the news mean for the consent or the address, before the case looks for itself."""
+        addresses = self._ledger.addresses
+        match news.effect:
+            case "dead" | "failing" as how:
+                await addresses.failed(dispatch.id, at=news.at, reason=news.detail, for_good=how == "dead")
+            case "revoked" | "granted" as wish:
+                case = await self._ledger.cases.get(dispatch.case_id)
+                await self._wishes.state(
+                    case.account if case else "",
+                    dispatch.customer,
+                    (dispatch.channel,),
+                    wish,
+                    source=f"{news.provider}_{news.event}",
+                    at=news.at,
+                    by="customer",
+                    text=news.detail,
+                    just_now=news.provider == "twilio",  # which names no time
+                )
+            case None:
+                if news.delivery == "delivered" and dispatch.channel is not Channel.EMAIL:
+                    await addresses.reached(dispatch.id)
+
+
+@asynccontextmanager
+async def available(seconds: float) -> AsyncIterator[None]:
+    """Raises EngineUnavailable when the ledger does not answer in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+        raise EngineUnavailable("the ledger does not answer: deliver it again later") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -114,7 +114,12 @@ class Receiver:
 
     async def tell(self, workflow_id: str, hint: Hint) -> bool:
         """Give one case a hint; False when it runs no more. Raises EngineUnavailable."""
-        return await self._wake(Wake(workflow_id), hint)
+        return await self.signal(workflow_id, SIGNAL, hint)
+
+    async def signal(self, workflow_id: str, name: str, payload: Mapping[str, Any]) -> bool:
+        """Signal one case; False when it runs no more. Raises EngineUnavailable."""
+        handle = self._client.get_workflow_handle(workflow_id)
+        return await _reached(handle.signal(name, payload, rpc_timeout=self._timeout))
 
     async def _find(self, event: StripeEvent, query: Query) -> Found:
         try:
@@ -165,29 +170,33 @@ class Receiver:
             raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
 
     async def _wake(self, wake: Wake, hint: Hint) -> bool:
-        """Signal one case; False when it runs no more (Temporal knows before the ledger does)."""
-        try:
-            if wake.start:
-                await self._client.start_workflow(
-                    WORKFLOW,
-                    dict(wake.input),
-                    id=wake.workflow_id,
-                    task_queue=TASK_QUEUE,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    start_signal=SIGNAL,
-                    start_signal_args=[hint],
-                    rpc_timeout=self._timeout,
-                )
-            else:
-                handle = self._client.get_workflow_handle(wake.workflow_id)
-                await handle.signal(SIGNAL, hint, rpc_timeout=self._timeout)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower():
-                return False
-            raise EngineUnavailable("Temporal does not answer: deliver the event again later") from error
-        except RuntimeError as error:  # a lazy client that cannot connect yet
-            raise EngineUnavailable("Temporal does not answer: deliver the event again later") from error
-        return True
+        """Signal one case, or open it; False when it runs no more (Temporal knows before the ledger does)."""
+        if not wake.start:
+            return await self.tell(wake.workflow_id, hint)
+        opening = self._client.start_workflow(
+            WORKFLOW,
+            dict(wake.input),
+            id=wake.workflow_id,
+            task_queue=TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal=SIGNAL,
+            start_signal_args=[hint],
+            rpc_timeout=self._timeout,
+        )
+        return await _reached(opening)
+
+
+async def _reached(call: Awaitable[Any]) -> bool:
+    """Whether a call to a case got there; False when that runs no more. Raises EngineUnavailable."""
+    try:
+        await call
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower():
+            return False
+        raise EngineUnavailable("Temporal does not answer: deliver the event again later") from error
+    except RuntimeError as error:  # a lazy client that cannot connect yet
+        raise EngineUnavailable("Temporal does not answer: deliver the event again later") from error
+    return True
 
 
 def _older(found: Found, event: StripeEvent) -> Found:

@@ -26,10 +26,13 @@ from starter.webhooks import sendgrid, stripe, twilio
 from starter.webhooks.feedback import Feedback
 from starter.webhooks.receiver import Receiver
 from starter.webhooks.refusals import BadSignature, Malformed, NotConfigured
+from starter.webhooks.replies import Replies
 
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
+#: TwiML for: say nothing. Twilio itself has confirmed a STOP already.
+_NO_ANSWER = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 #: What SendGrid signed longer ago was kept back somewhere: its own redelivery ends after a day.
 _OLD = timedelta(days=1)
 
@@ -39,10 +42,15 @@ def add_webhooks(app: FastAPI, settings: Settings, client: Client, ledger: Ledge
     timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
     receiver = Receiver(client, ledger, timeout)
     feedback = Feedback(ledger, receiver, timeout)
+    folder = settings.dunning_policies
+    replies = Replies(
+        ledger, receiver, 2 * timeout.total_seconds(), folder / "templates" if folder else None
+    )
     routes: dict[str, tuple[str, Handler]] = {
         "/webhooks/stripe": ("stripe", _stripe(settings, receiver, metrics)),
         "/webhooks/sendgrid": ("sendgrid", _sendgrid(settings, feedback, metrics)),
         twilio.STATUS_PATH: ("twilio", _twilio_status(settings, feedback, metrics)),
+        twilio.INBOUND_PATH: ("twilio", _twilio_inbound(settings, replies, metrics)),
     }
     for path, (provider, handle) in routes.items():
         app.add_route(path, _guarded(provider, handle, metrics), methods=["POST"])
@@ -121,6 +129,15 @@ def _twilio_status(settings: Settings, feedback: Feedback, metrics: Metrics) -> 
         result = await feedback.hear(event.dispatch_id, event.news)
         metrics.webhooks.labels("twilio", event.news.event, result).inc()
         return Response(status_code=204)
+
+    return handle
+
+
+def _twilio_inbound(settings: Settings, replies: Replies, metrics: Metrics) -> Handler:
+    async def handle(request: Request) -> Response:
+        kind = await replies.take_in(twilio.inbound(await _twilio_form(request, settings)))
+        metrics.webhooks.labels("twilio", "inbound", kind).inc()
+        return Response(_NO_ANSWER, media_type="text/xml")
 
     return handle
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from dunning.consents import of_sendgrid
 from dunning.deliveries import Delivery, Heard
 from starter.webhooks.refusals import BadSignature, Malformed
 
@@ -109,6 +110,7 @@ def _event(raw: Mapping[str, Any]) -> MailEvent | None:
         delivery=DELIVERIES[name],
         provider_id=_matching(_MESSAGE_ID, str(raw.get("sg_message_id", "")).partition(".")[0]),
         detail=_detail(name, raw),
+        effect=of_sendgrid(name, bounce=_text(raw.get("type")), reason=_text(raw.get("reason"))),
     )
     return MailEvent(_matching(_DISPATCH_ID, raw.get("dispatch_id")), news)
 
@@ -121,6 +123,10 @@ def _detail(name: str, raw: Mapping[str, Any]) -> str:
     code = _matching(_STATUS, raw.get("status"))
     category = _matching(_CATEGORY, raw.get("bounce_classification" if name == "bounce" else "reason"))
     return ", ".join(filter(None, (f"{what} {code}" if code else what, category)))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _moment(value: object) -> datetime | None:

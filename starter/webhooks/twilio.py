@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qsl
 
@@ -19,7 +19,9 @@ from twilio.request_validator import (
     get_signature_algorithm,
 )
 
+from dunning.consents import of_twilio, twilio_errors
 from dunning.deliveries import Delivery, Heard
+from dunning.values import Channel
 from starter.webhooks.refusals import BadSignature, Malformed
 
 STATUS_PATH = "/webhooks/twilio/status"
@@ -38,6 +40,7 @@ DELIVERIES: Mapping[str, Delivery] = {
 }
 _SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
 _DISPATCH_ID = re.compile(r"dsp_[0-9a-f]{32}")
+_SENDER = re.compile(r"(whatsapp:)?\+?[0-9]{3,15}", re.ASCII)  # short codes write as well
 _CODE = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 Form = ImmutableMultiDict[str, str]
@@ -49,7 +52,21 @@ class TextEvent:
 
     dispatch_id: str | None
     news: Heard
-    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message that a customer wrote. Its representation names nobody and leaves out the words."""
+
+    id: str
+    sender: str = field(repr=False)
+    text: str = field(repr=False)
+    opt_out_type: str | None = None  # Twilio's own reading (Advanced Opt-Out)
+
+    @property
+    def channel(self) -> Channel:
+        """How it came."""
+        return Channel.WHATSAPP if self.sender.startswith("whatsapp:") else Channel.SMS
 
 
 def read_form(body: bytes) -> Form:
@@ -79,6 +96,16 @@ def verify(url: str, form: Form, headers: Mapping[str, str], secrets: Mapping[st
         raise BadSignature(f"the signature does not match {secret} and PUBLIC_BASE_URL")
 
 
+def inbound(form: Form) -> Inbound:
+    """The message in a verified form. Raises Malformed."""
+    sid, sender = form.get("MessageSid") or form.get("SmsSid") or "", form.get("From") or ""
+    if not _SID.fullmatch(sid):
+        raise Malformed("MessageSid is missing or is not the id of a message")
+    if not _SENDER.fullmatch(sender):
+        raise Malformed("From is missing or is not a number")
+    return Inbound(sid, sender, form.get("Body") or "", form.get("OptOutType") or None)
+
+
 def status(form: Form, query: Mapping[str, str], now: datetime) -> TextEvent:
     """What a status callback tells. `now`: when it arrived, for Twilio names no time. Raises Malformed."""
     sid, word = form.get("MessageSid") or form.get("SmsSid") or "", form.get("MessageStatus") or ""
@@ -95,7 +122,13 @@ def status(form: Form, query: Mapping[str, str], now: datetime) -> TextEvent:
         at=now,
         delivery=DELIVERIES[word],
         provider_id=sid,
-        detail=f"{word}: error {number}" if number else "",
+        detail=_detail(word, number),
+        effect=of_twilio(number) if DELIVERIES[word] == "undelivered" else None,
     )
     named = query.get("dispatch_id", "")
-    return TextEvent(named if _DISPATCH_ID.fullmatch(named) else None, news, number)
+    return TextEvent(named if _DISPATCH_ID.fullmatch(named) else None, news)
+
+
+def _detail(word: str, code: int | None) -> str:
+    known = twilio_errors().get(code or 0)
+    return f"error {code}, {known.words}" if known else f"{word}, error {code}" if code else ""

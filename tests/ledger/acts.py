@@ -100,12 +100,15 @@ async def complete(ledger: Ledger, number: int = 1, outcome: str = "declined", *
 
 
 async def claim_message(
-    ledger: Ledger, step: str = "gentle", channel: Channel = Channel.EMAIL, case_id: str = "acct/in_1/1"
+    ledger: Ledger,
+    step: str = "gentle",
+    channel: Channel = Channel.EMAIL,
+    case_id: str = "acct/in_1/1",
+    **given: Any,
 ) -> DispatchClaim:
     """Claim a message of a case."""
-    return await ledger.dispatches.claim(
-        case_id=case_id, step=step, channel=channel, template=step, customer="cus_1", at=NOW
-    )
+    filled: dict[str, Any] = {"template": step, "customer": "cus_1", "at": NOW}
+    return await ledger.dispatches.claim(case_id=case_id, step=step, channel=channel, **(filled | given))
 
 
 def heard(event: str, at: datetime = NOW, provider: Literal["sendgrid", "twilio"] = "sendgrid") -> Heard:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twilio.request_validator import RequestValidator
 
+from dunning.addresses import fingerprint
 from dunning.values import Channel
 from ledger import Ledger
 from ledger.records import DispatchRecord
@@ -23,7 +24,13 @@ from tests.ledger.acts import claim_case, claim_message, closing
 
 BASE = "https://billing.example.com/dunning"
 SHARED_KEY = "shared-" + "k" * 30
+PHONE = "+14155550123"
 SID = "SM" + "0123456789abcdef" * 2
+ADDRESS = {
+    Channel.EMAIL: fingerprint("ada@example.com"),
+    Channel.SMS: fingerprint(PHONE),
+    Channel.WHATSAPP: fingerprint(PHONE),
+}
 PRIVATE_KEY = ec.generate_private_key(ec.SECP256R1())
 PUBLIC_KEY = base64.b64encode(
     PRIVATE_KEY.public_key().public_bytes(
@@ -61,12 +68,14 @@ class Door:
     ledger: Ledger
     claimed: dict[Channel, str] = field(default_factory=dict)
 
-    async def claim(self, channel: Channel, fate: str | None = "accepted", *, open: bool = False) -> str:
+    async def claim(
+        self, channel: Channel, fate: str | None = "accepted", *, step: str = "gentle", open: bool = False
+    ) -> str:
         """A message of one case, handed to its provider. The case has ended, or would have to be told."""
         case = await claim_case(self.ledger)
         if not open:
             await self.ledger.cases.remember(case.case_id, 0, [], closing())
-        dispatch = (await claim_message(self.ledger, channel=channel)).dispatch_id
+        dispatch = (await claim_message(self.ledger, step, channel, address=ADDRESS[channel])).dispatch_id
         self.claimed[channel] = dispatch
         if fate is not None:
             record = await self.message(channel)
@@ -99,6 +108,11 @@ class Door:
         form = {"MessageSid": SID, "MessageStatus": status, "AccountSid": "AC" + "0" * 32} | fields
         return await self.text(f"/webhooks/twilio/status{named}", form)
 
+    async def reply(self, body: str, *, sender: str = PHONE, sid: str = SID, **fields: str) -> httpx.Response:
+        """A customer writes back."""
+        form = {"MessageSid": sid, "From": sender, "Body": body, "To": "+15005550006"} | fields
+        return await self.text("/webhooks/twilio/inbound", form)
+
     async def text(self, path: str, form: dict[str, Any], **more: Any) -> httpx.Response:
         """A form that Twilio signed for the public address."""
         body = urlencode(form, doseq=True).encode()
@@ -114,6 +128,10 @@ class Door:
             headers["X-Twilio-Webhooks-Signature-Settings"] = f"key=k,algorithm={algorithm}"
         raw = {name: value.encode("latin-1") for name, value in headers.items()}
         return await self.http.post(path, content=body, headers=raw)
+
+    async def consents(self) -> dict[str, str]:
+        """What counts now, by channel."""
+        return {str(k): str(v) for k, v in (await self.ledger.consents.state("", "cus_1")).items()}
 
     @staticmethod
     def sign(path: str, form: dict[str, Any], algorithm: str | None = None) -> str:

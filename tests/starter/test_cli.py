@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from dunning.values import Channel
 from ledger import schema_is_current
 from starter.cli import main
 from tests.fixtures.temporal import eventually
@@ -288,3 +289,40 @@ def test_the_installed_command_ends_without_a_traceback(tmp_path: Path) -> None:
     assert "STRIPE_WEBHOOK_SECRET is missing" in said.stderr
     assert "DATABASE_URL is malformed" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+class TestCorrespondence:
+    async def test_consent_is_set_and_shown_and_open_cases_are_told(
+        self, dunning: Dunning, engine: Engine
+    ) -> None:
+        renewal = await engine.case()
+        why = ("--reason", "asked on the phone")
+        said = await dunning("consent", "set", renewal.customer, "all", "revoked", *why)
+        assert (said.status, said.out) == (0, f"{renewal.customer}: all revoked\n"), said.err
+
+        shown = await dunning("consent", "show", renewal.customer)
+        assert shown.out.splitlines()[:3] == ["email  revoked", "sms  revoked", "whatsapp  revoked"]
+        assert "asked on the phone" in shown.out
+        assert getpass.getuser() in shown.out
+        told = [signal["channel"] for signal in await engine.signals(renewal.invoice)]
+        assert told == ["email", "sms", "whatsapp"]
+
+    async def test_a_reply_waits_until_somebody_answered_it(self, dunning: Dunning, engine: Engine) -> None:
+        renewal = await engine.case()
+        case = await engine.ledger.cases.by_invoice("", renewal.invoice)
+        assert case is not None
+        reply = {"channel": Channel.SMS, "address": "x", "kind": "other", "text": "call me"}
+        whose = {"account": "", "customer": renewal.customer, "case_id": case.id}
+        await engine.ledger.replies.receive("SM1", at=case.opened_at, **reply, **whose)  # type: ignore[arg-type]
+        await engine.ledger.replies.settle("SM1", "waiting")
+
+        assert "call me" in (await dunning("replies", "list")).out
+        assert "call me" in (await dunning("show", renewal.invoice)).out
+        assert (await dunning("replies", "answered", "SM1", "--by", "maria")).status == 0
+        assert (await dunning("replies", "list", "--json")).json == {"replies": []}
+        assert [signal["type"] for signal in await engine.signals(renewal.invoice)] == ["reply.answered"]
+        assert (await dunning("replies", "answered", "SM2")).status == 2
+
+    async def test_what_is_no_customer_is_refused(self, alone: Dunning) -> None:
+        refused = await alone("consent", "set", "ada@example.com", "sms", "granted", "--reason", "x")
+        assert refused.status == 2

@@ -167,7 +167,7 @@ class TestText:
     async def test_an_error_is_named_by_its_code(self, door: Door) -> None:
         await door.claim(SMS)
         await door.status("undelivered", ErrorCode="30005")
-        assert (await door.message(SMS)).delivery_detail == "undelivered: error 30005"
+        assert (await door.message(SMS)).delivery_detail == "error 30005, nobody has this number"
 
     async def test_found_by_the_providers_id_where_ours_is_missing(self, door: Door) -> None:
         await door.claim(SMS)

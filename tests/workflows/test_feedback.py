@@ -7,6 +7,8 @@ from ledger.records import DispatchRecord
 from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
 
+PHONE = "+15005550123"
+
 
 async def told(case: Case, kind: str) -> list[str]:
     """The lines of that kind in the case's own timeline."""
@@ -32,7 +34,7 @@ async def messages(case: Case) -> tuple[DispatchRecord, ...]:
 async def test_every_message_shows_its_fate_though_the_case_is_left_in_peace(engine: Engine) -> None:
     for kind in ("duplicate", "reorder"):
         await engine.control.webhook_fault(kind, probability=0.4, seed=7, times=0)  # type: ignore[arg-type]
-    case = await engine.case("lost_card", phone="+15005550123", consent=True)
+    case = await engine.case("lost_card", phone=PHONE, consent=True)
     await case.until(8)
     await engine.settle()
 
@@ -48,7 +50,7 @@ async def test_every_message_shows_its_fate_though_the_case_is_left_in_peace(eng
 async def test_what_no_provider_answered_to_is_settled_by_its_events(engine: Engine) -> None:
     await engine.control.fault("drop_after", service="sendgrid", path="mail/send")
     await engine.control.fault("drop_after", service="twilio", path="Messages", times=1)
-    case = await engine.case("lost_card", phone="+15005550123", consent=True)
+    case = await engine.case("lost_card", phone=PHONE, consent=True)
     await case.until(6)
 
     assert await fates(case) == {"first_notice": "accepted", "second_notice": "accepted"}
@@ -64,6 +66,40 @@ async def test_nobody_is_suspended_whose_mails_all_bounce(engine: Engine) -> Non
     assert await told(case, "message.undelivered")
     status = await case.status()
     assert (status.stage, status.needs_human) == (Stage.GRACE, True)
+
+
+async def test_what_a_customer_writes_back_is_done_or_waits_for_a_person(engine: Engine) -> None:
+    case = await engine.case("lost_card", phone=PHONE, consent=True)
+    await case.until(6)
+    before = (await case.status()).last_day
+
+    await engine.control.inbound(PHONE, "I need more time please")
+    await engine.settle()
+    assert (await case.status()).last_day > before
+    assert await told(case, "lever.request_extension")
+
+    await engine.control.inbound(PHONE, "My dog ate the card")
+    await engine.settle()
+    assert (await case.status()).needs_human
+    assert await told(case, "reply.waiting")
+    assert b"dog" not in (await case.handle.fetch_history()).to_json().encode()
+
+    await engine.control.inbound(PHONE, "Stop")
+    await engine.settle()
+    assert await told(case, "consent.revoked") == ["no more messages by SMS are wanted (sms keyword)"]
+    await case.until(25)
+    assert [message.channel for message in await engine.control.messages(channel="sms")] == ["sms"]
+
+
+async def test_an_address_that_bounced_is_left_alone_until_it_is_another_one(engine: Engine) -> None:
+    case = await engine.case("lost_card", email="bounce+ada@customer.example")
+    await case.until(5.5)
+    assert len(await engine.control.messages(channel="email")) == 1
+
+    await engine.stripe.customers.update_async(case.customer, {"email": "ada@customer.example"})
+    await engine.settle()
+    await case.until(12.5)
+    assert await case.calendar() == {0: ["email payment_failed"], 12: ["email impact"]}
 
 
 def _is_message_hint(event: object) -> bool:

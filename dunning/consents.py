@@ -1,0 +1,60 @@
+"""What a provider's news say about the customer's wish to be written to, and about the address."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+#: `revoked`, `granted`: the customer's own wish. `dead`: the address takes no mail or text of this channel.
+#: `failing`: it did not this time; when the next message fails as well, the address is dead.
+Effect = Literal["revoked", "granted", "dead", "failing"]
+
+#: How often in a row a message may fail to reach an address that is not known to be dead.
+PATIENCE = 2
+
+#: Why SendGrid drops a mail unsent ("Event Webhook", reasons of `dropped`).
+_DROPPED: dict[str, Effect] = {
+    "bounced address": "dead",
+    "invalid": "dead",
+    "invalid address": "dead",
+    "spam reporting address": "revoked",
+    "unsubscribed address": "revoked",
+}
+
+
+class TwilioError(BaseModel):
+    """What one error code says about the number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    effect: Literal["revoked", "dead", "failing", "none"]
+    words: str = Field(min_length=3)
+
+
+@cache
+def twilio_errors() -> dict[int, TwilioError]:
+    """The codes that are known (`data/twilio_errors.yaml`); any other says nothing about the number."""
+    text = (files("dunning") / "data" / "twilio_errors.yaml").read_text(encoding="utf-8")
+    return TypeAdapter(dict[int, TwilioError]).validate_python(yaml.safe_load(text))
+
+
+def of_twilio(code: int | None) -> Effect | None:
+    """What an error code asks for."""
+    known = twilio_errors().get(code or 0)
+    return None if known is None or known.effect == "none" else known.effect
+
+
+def of_sendgrid(event: str, *, bounce: str = "", reason: str = "") -> Effect | None:
+    """What an event asks for. `bounce` is the type of a bounce: one that was `blocked` may pass next time.
+
+    A customer who complains of spam wants no more mail, which is why that counts as a revocation.
+    """
+    if event in ("spamreport", "unsubscribe"):
+        return "revoked"
+    if event == "bounce":
+        return None if bounce == "blocked" else "dead"
+    return _DROPPED.get(reason.strip().lower()) if event == "dropped" else None
