@@ -28,6 +28,7 @@ from activities.reconciling import Reconciling
 from activities.records import LedgerRecords
 from activities.sms import ProviderSms
 from activities.texter import TwilioTexter
+from activities.watching import RiskWatch
 from dunning.declines import rules
 from dunning.policy import PolicyError
 from ledger import Ledger, LedgerError
@@ -42,10 +43,11 @@ from starter.webhooks.twilio import STATUS_PATH
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import PATIENCE
 from workflows.reconciliation import Reconciliation
+from workflows.risk_review import RiskReview
 
 log = logging.getLogger("dunning.worker")
 
-WORKFLOWS: list[type] = [InvoiceDunning, Reconciliation]
+WORKFLOWS: list[type] = [InvoiceDunning, Reconciliation, RiskReview]
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
 
@@ -87,6 +89,7 @@ def make_workers(
             ProviderEmail(deps, mailer).send_email,
             ProviderSms(deps, texter).send_sms,
             LedgerRecords(deps.ledger, deps.policies).decide,
+            RiskWatch(deps.ledger, deps.policies).review_risks,
             reconciling.begin,
             reconciling.look,
             reconciling.finish,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -13,11 +15,13 @@ from activities.reader import InvoiceReader, Reading
 from activities.stripe_calls import StripeCalls
 from activities.stripe_reading import traits_of
 from activities.suspending import Suspending, suspension_key
+from activities.watching import RiskWatch
 from dunning.case import CaseRef, Charged, EffectDone, Entry, InvoiceRead, Opened, Plan
 from dunning.decision import OpenOrder, Order
 from dunning.facts import Invoice
 from dunning.opening import open_case
 from dunning.policy import Policy, PolicyError
+from dunning.risk import Level
 from dunning.segments import Traits, choose
 from dunning.values import Outcome, Stage
 from ledger.records import CaseClaim, CaseRecord, CaseSummary
@@ -32,6 +36,7 @@ class StripeBilling(BillingActivities):
     def __init__(self, deps: Deps) -> None:
         self._ledger = deps.ledger
         self._policies = deps.policies
+        self._watch = RiskWatch(deps.ledger, deps.policies)
         calls = StripeCalls(deps.stripe)
         self._reader = InvoiceReader(calls, deps.ledger)
         self._charging = Charging(calls, deps.ledger, self._reader)
@@ -49,7 +54,9 @@ class StripeBilling(BillingActivities):
         named = self._policy(start.policy) if start.policy else None
         unclaimed = CaseRef(case_id="", invoice_id=start.invoice_id, account=start.account)
         reading = await self._reader.read(unclaimed)
-        invoice, policy = reading.facts, named or self._policy_for(reading)
+        invoice = reading.facts
+        risk = await self._risk(start.account, invoice.customer, at)
+        policy = named or self._policy_for(reading, risk or "none")
         restores = await self._suspended_by(start.account, invoice)
         ended = None if start.reopen or restores else await self._ended_for_good(start.account, invoice.id)
         if invoice.status == "gone" or ended is not None:
@@ -65,7 +72,7 @@ class StripeBilling(BillingActivities):
             case_id=claim.case_id, invoice_id=invoice.id, account=start.account, episode=claim.episode
         )
         adopted = await self._adopted(claim, invoice)
-        state = open_case(ref, invoice, policy, at, claim.next_number, adopted, restores)
+        state = open_case(ref, invoice, policy, at, claim.next_number, adopted, restores, risk)
         if isinstance(state, str):
             await self._close(claim, invoice, state)
             return Opened(refused=state, refused_at=at)
@@ -78,13 +85,16 @@ class StripeBilling(BillingActivities):
         except PolicyError as error:
             raise invalid_input(str(error)) from None
 
-    def _policy_for(self, reading: Reading) -> Policy:
+    def _policy_for(self, reading: Reading, risk: Level) -> Policy:
         """The policy of the customer's segment. A mistake in it is mended there, and the case opens then."""
         try:
-            traits = traits_of(reading.told) if reading.told else Traits()
+            traits = traits_of(reading.told, risk) if reading.told else Traits()
             return self._policies.load(choose(self._policies.segments(), traits))
         except PolicyError as error:
             raise ApplicationError(str(error), type="PolicyUnusable") from None
+
+    async def _risk(self, account: str, customer: str, at: datetime) -> Level | None:
+        return (await self._watch.look(account, customer, at))[0].level if customer else None
 
     async def _suspended_by(self, account: str, invoice: Invoice) -> bool:
         """Whether nothing is owed on the invoice and a suspension that it caused is still in force."""

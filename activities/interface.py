@@ -22,6 +22,7 @@ from dunning.reconciliation import (
     Seen,
     Tour,
 )
+from dunning.risk import Reviewed, ReviewOrder
 
 #: Workflows, messages and the ledger.
 TASK_QUEUE = "dunning"
@@ -123,6 +124,15 @@ class ReconcilingActivities(ABC):
     @abstractmethod
     async def finish(self, order: FinishOrder) -> Reconciled:
         """Write down how it ended."""
+
+
+class RiskActivities(ABC):
+    """Early warning, from the ledger alone."""
+
+    @activity.defn(name="review_risks")
+    @abstractmethod
+    async def review_risks(self, order: ReviewOrder) -> Reviewed:
+        """Assess the next customers."""
 
 
 class RecordActivities(ABC):

@@ -15,6 +15,7 @@ from activities.stripe_objects import (
 )
 from dunning.facts import Failure, Invoice, InvoiceStatus, Method
 from dunning.policy import known_zone
+from dunning.risk import Level
 from dunning.segments import Traits
 from dunning.values import Channel
 
@@ -91,7 +92,7 @@ def invoice_facts(
     )
 
 
-def traits_of(invoice: StripeInvoice) -> Traits:
+def traits_of(invoice: StripeInvoice, risk: Level) -> Traits:
     """What the segments of policies go by. It holds metadata and stays inside the activity."""
     who, (_, method) = invoice.who, method_to_charge(invoice)
     lines = invoice.lines.data if invoice.lines else ()
@@ -104,6 +105,7 @@ def traits_of(invoice: StripeInvoice) -> Traits:
         country=home or (method.country if method else None),
         plans=tuple(name for price in prices for name in (price.price, price.product) if name),
         metadata=who.metadata if who else {},
+        risk=risk,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from dunning.facts import Failure, Invoice, Method
 from dunning.policy import PolicySnapshot
+from dunning.risk import Level
 from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Stage, Value
 
 AttemptResult = Literal[
@@ -199,6 +200,7 @@ class CaseState(Value):
     reviewed: bool = False  # a person looked at a frozen case and released it
     undelivered: tuple[tuple[str, Channel], ...] = ()  # messages of which that is known before their fate
     reply_waits: bool = False  # the customer wrote something that a person must read
+    risk: Level | None = None  # the customer's, when the case was opened
     reports: tuple[str, ...] = ()  # refunds, disputes and warnings that are known, newest last, bounded
     promises: tuple[Promise, ...] = ()  # at most the last one is open
     suspend_asked: str = ""  # who wants the suspension now, and why

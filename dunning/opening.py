@@ -9,6 +9,7 @@ from dunning.declines import classify
 from dunning.facts import Failure, Invoice
 from dunning.grace import make_plan, plan_of_sent
 from dunning.policy import Policy
+from dunning.risk import Level
 from dunning.values import Stage
 
 
@@ -20,6 +21,7 @@ def open_case(
     next_number: int = 1,
     adopted: Plan | None = None,
     episode_of_suspension: bool = False,
+    risk: Level | None = None,
 ) -> CaseState | str:
     """The state of a new case, or one sentence that says why the invoice is not dunned.
 
@@ -44,6 +46,7 @@ def open_case(
         opened_at=now,
         verdict=judge(invoice, now),
         next_number=next_number,
+        risk=risk,
     )
 
 

@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -26,19 +25,14 @@ from pydantic import (
 
 from dunning.durations import Duration, write_duration
 from dunning.messages import TEMPLATES
-from dunning.values import Channel
+from dunning.risk import RiskRules
+from dunning.values import Channel, Section
 
 _DAY = timedelta(days=1)
 
 
 class PolicyError(ValueError):
     """A policy that cannot be used; the text names file, line, field and remedy, one problem a line."""
-
-
-class Section(BaseModel):
-    """A part of a policy. Unlike other values it is always written whole: a default may change some day."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 S = TypeVar("S", bound=Section)
@@ -301,6 +295,7 @@ class Policy(Section):
     human: Human
     imports: Imports = Imports()
     sent_invoices: SentInvoices | None = None  # None: they are not dunned
+    risk: RiskRules = RiskRules()
 
     @model_validator(mode="after")
     def _notice_can_be_given(self) -> Policy:

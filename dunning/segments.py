@@ -7,16 +7,15 @@ policy. A start that names a policy is not asked about segments, and a running c
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dunning.policy import PolicyName, Section, parse_yaml
-from dunning.values import Value
+from dunning.policy import PolicyName, parse_yaml
+from dunning.risk import LEVELS, Level
+from dunning.values import Section, Value
 
 STANDARD = "standard"
-Risk = Literal["none", "elevated", "high"]
-_RISKS: tuple[Risk, ...] = ("none", "elevated", "high")
 
 
 def _lower(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,7 +35,7 @@ class Traits(Value):
     country: str | None = None
     plans: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
-    risk: Risk = "none"
+    risk: Level = "none"
 
 
 class When(Section):
@@ -48,7 +47,7 @@ class When(Section):
     countries: Annotated[tuple[str, ...], AfterValidator(_upper)] = ()
     plans: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
-    risk_at_least: Risk | None = None
+    risk_at_least: Level | None = None
     share: float | None = Field(default=None, gt=0, le=100)
 
     @model_validator(mode="after")
@@ -92,7 +91,7 @@ def _fits(segment: Segment, traits: Traits) -> bool:
         and (not when.countries or (traits.country or "").upper() in when.countries)
         and (not when.plans or not set(when.plans).isdisjoint(traits.plans))
         and when.metadata.items() <= traits.metadata.items()
-        and (when.risk_at_least is None or _RISKS.index(traits.risk) >= _RISKS.index(when.risk_at_least))
+        and (when.risk_at_least is None or LEVELS.index(traits.risk) >= LEVELS.index(when.risk_at_least))
         and (when.share is None or _place(segment.policy, traits.customer) < when.share)
     )
 

@@ -26,6 +26,12 @@ class Value(BaseModel):
         return {name: value for name, value in full.items() if defaults[name] != mine[name]}
 
 
+class Section(BaseModel):
+    """A part of a policy. Unlike other values it is always written whole: a default may change some day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 @cache  # one entry for each class of value
 def _defaults(kind: type[Value]) -> dict[str, Any]:
     """The default of every field. A required field, and `kind`, which is always written, equal nothing."""

@@ -63,7 +63,8 @@ def needs_human(state: CaseState) -> bool:
 def facets(state: CaseState, decision: Decision, policy: Policy) -> dict[str, Any]:
     """The search attributes by name. Only facts that are worth a filter, and nothing personal."""
     waits = waiting_on(state)
-    return {
+    known = {"DunningRisk": state.risk} if state.risk is not None else {}
+    return known | {
         "DunningStage": str(state.stage),
         "DunningWaitingOn": str(waits) if waits else None,
         "DunningOutcome": str(state.outcome) if state.outcome else None,

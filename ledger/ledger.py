@@ -16,6 +16,7 @@ from ledger.effects import Effects
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
+from ledger.risks import Risks
 from ledger.schema import require_current
 from ledger.suspensions import Suspensions
 from ledger.switches import Switches
@@ -40,6 +41,7 @@ class Ledger:
         self.suspensions = Suspensions(database)
         self.effects = Effects(database)
         self.switches = Switches(database)
+        self.risks = Risks(database)
         self.reconciliations = Reconciliations(database)
 
     @classmethod

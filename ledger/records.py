@@ -12,6 +12,7 @@ from dunning.case import CaseState, Extension, Promise
 from dunning.deliveries import Delivery
 from dunning.reconciliation import Kind, Remedy
 from dunning.replies import ReplyKind
+from dunning.risk import Flag, Level
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 
 ClaimState = Literal["new", "reserved", "done"]
@@ -411,3 +412,15 @@ class Counts:
     recovered: Mapping[tuple[str, str], int]  # currency, via: minor units
     messages: Mapping[tuple[str, str], int]  # channel, fate
     findings: Mapping[tuple[str, str], int]  # kind, whether fixed: of the last reconciliation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskRecord:
+    """A customer's risk as last assessed."""
+
+    account: str
+    customer: str
+    level: Level
+    score: int
+    flags: tuple[Flag, ...]
+    assessed_at: datetime

@@ -303,6 +303,35 @@ class PromiseRow(Row, table=True):
     state: str = "open"  # open, kept, broken, ended
 
 
+class SignalRow(Row, table=True):
+    """What was told of a customer and stands nowhere else: a pause, a downgrade, a flag of the backend's."""
+
+    __tablename__ = "signals"
+
+    account: str = Field(primary_key=True)
+    customer: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)  # dunning.risk.SignalKind
+    key: str = Field(primary_key=True)  # Stripe's event, or the backend's own name
+    at: datetime = Field(sa_type=UtcDateTime)
+    until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    by: str = Field(sa_type=Words)
+    text: str = Field(default="", sa_type=Words)
+
+
+class RiskRow(Row, table=True):
+    """A customer's risk as last assessed."""
+
+    __tablename__ = "risks"
+    __table_args__ = (Index("ix_risks_level", "level", "score"),)
+
+    account: str = Field(primary_key=True)
+    customer: str = Field(primary_key=True)
+    level: str  # dunning.risk.Level
+    score: int
+    flags: list[dict[str, Any]] = Field(sa_column=Column(Json, nullable=False))
+    assessed_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class SuspensionRow(Row, table=True):
     """A suspended subscription: the invoices that caused it and what to put back."""
 

@@ -29,6 +29,7 @@ from starter.api_models import (
     errors,
     lever_body,
 )
+from starter.api_risk import add_risk
 from starter.client import DunningClient
 from starter.errors import CaseClosed, InvalidInput
 from starter.finding import known_case
@@ -71,6 +72,7 @@ def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> API
     _add_cases(router, gate, client, ledger)
     timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
     add_customers(router, gate, ledger, Wishes(ledger, Receiver(client.temporal, ledger, timeout)))
+    add_risk(router, gate, ledger)
     for lever, scope in LEVER_SCOPES.items():
         _add_lever(router, gate, client, ledger, lever, scope)
 

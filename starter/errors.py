@@ -29,6 +29,13 @@ class CaseNotFound(DunningError):
     http_status = 404
 
 
+class CustomerUnknown(DunningError):
+    """Nothing is known of this customer."""
+
+    code = "customer_not_found"
+    http_status = 404
+
+
 class CaseClosed(DunningError):
     """The case has ended: nothing can be changed any more."""
 

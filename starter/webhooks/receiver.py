@@ -22,6 +22,7 @@ from dunning.values import Outcome
 from ledger import Ledger, LedgerError
 from ledger.records import CaseRecord
 from starter.errors import EngineUnavailable
+from starter.webhooks.signals import Told, signals_of
 from starter.webhooks.stripe import (
     FAILURES,
     Found,
@@ -67,6 +68,7 @@ class Receiver:
         """Route an event and wake its cases. Raises EngineUnavailable when the ledger or Temporal is away."""
         asked = query_of(event)
         routed = await self._route(event, asked)
+        await self._remember(event, asked)
         if not routed.wakes and routed.note is None:
             log.debug("event ignored", event_id=event.id, event_type=event.type, why=routed.why)
             return Receipt("ignored", why=routed.why)
@@ -84,6 +86,27 @@ class Receiver:
             why = "its case is closed" if noted else "its case is closed and knows it already"
             return Receipt("noted", why=why)
         return Receipt("gone", why="the case runs no more")
+
+    async def _remember(self, event: StripeEvent, asked: Query | Route) -> None:
+        """What the event says of the customer beyond any case: the early warning reads it."""
+        told = signals_of(event)
+        if event.type == "charge.dispute.created" and isinstance(asked, Query):
+            found = await self._find(event, asked)
+            whose = {case.customer for case in (found.latest, *found.open) if case is not None}
+            told = tuple(Told("disputed", customer) for customer in whose)
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                for each in told:
+                    await self._ledger.risks.told(
+                        account=event.account,
+                        customer=each.customer,
+                        kind=each.kind,
+                        key=event.id,
+                        at=event.created,
+                        by="stripe",
+                    )
+        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
 
     async def concerns(self, event: Mapping[str, Any]) -> str | None:
         """Whom an event of Stripe's list of events would tell news, in words; None for nobody.

@@ -109,6 +109,7 @@ class StripeEvent:
     account: str = ""
     own: bool = False
     object: Mapping[str, Any] = field(default_factory=dict)
+    previous: Mapping[str, Any] = field(default_factory=dict)  # of what changed, the value before
     changed: frozenset[str] | None = None  # None: the event does not say
 
     @property
@@ -140,6 +141,7 @@ def translate(body: bytes) -> StripeEvent:
             account=_text(raw.get("account")) or "",
             own=_is_own(request, _mapping(data.get("object"))),
             object=_mapping(data.get("object")),
+            previous=_mapping(previous),
             changed=frozenset(previous) if isinstance(previous, dict) else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

@@ -1,0 +1,207 @@
+"""What the ledger knows of a customer's payments, and the risk that was read from it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import and_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from dunning.risk import (
+    Assessment,
+    Flag,
+    History,
+    Level,
+    PastAttempt,
+    PastCase,
+    Said,
+    Signal,
+    SignalKind,
+)
+from dunning.values import Outcome
+from ledger.database import Database, put
+from ledger.records import RiskRecord
+from ledger.tables import AttemptRow, CaseRow, ConsentRow, PromiseRow, RiskRow, SignalRow
+
+#: More of a customer's past than this changes no flag.
+_MOST = 200
+
+
+class Risks:
+    """Histories, signals and levels by customer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def told(
+        self,
+        *,
+        account: str,
+        customer: str,
+        kind: SignalKind,
+        key: str,
+        at: datetime,
+        by: str,
+        text: str = "",
+        until: datetime | None = None,
+    ) -> None:
+        """Remember what was told of a customer; it replaces what was told under the same key."""
+        row = SignalRow(
+            account=account, customer=customer, kind=kind, key=key, at=at, by=by, text=text, until=until
+        )
+        async with self._database.write() as session:
+            await put(session, [row])
+
+    async def history(self, account: str, customer: str) -> History:
+        """What is known of a customer, newest first; each fact names its row."""
+        async with self._database.read() as session:
+            return History(
+                attempts=await _attempts(session, account, customer),
+                cases=await _cases(session, account, customer),
+                broken_promises=await _broken_promises(session, account, customer),
+                dead_channels=await _dead_channels(session, account, customer),
+                signals=await _signals(session, account, customer),
+            )
+
+    async def assessed(
+        self, account: str, customer: str, found: Assessment, *, at: datetime
+    ) -> Level | None:
+        """Remember an assessment; returns the level before it, None for a customer never assessed."""
+        flags = [flag.model_dump(mode="json") for flag in found.flags]
+        row = RiskRow(
+            account=account,
+            customer=customer,
+            level=found.level,
+            score=found.score,
+            flags=flags,
+            assessed_at=at,
+        )
+        async with self._database.write() as session:
+            before = await session.get(RiskRow, (account, customer), with_for_update=True)
+            level = cast(Level, before.level) if before is not None else None
+            await put(session, [row])
+            return level
+
+    async def get(self, account: str, customer: str) -> RiskRecord | None:
+        """A customer's risk as last assessed."""
+        async with self._database.read() as session:
+            row = await session.get(RiskRow, (account, customer))
+            return _record(row) if row is not None else None
+
+    async def at_least(self, level: Level, *, limit: int = 200) -> tuple[RiskRecord, ...]:
+        """The customers at this level or above, the highest score first."""
+        levels = {"none": ["none", "elevated", "high"], "elevated": ["elevated", "high"], "high": ["high"]}
+        query = (
+            select(RiskRow)
+            .where(col(RiskRow.level).in_(levels[level]))
+            .order_by(col(RiskRow.score).desc(), col(RiskRow.account), col(RiskRow.customer))
+            .limit(limit)
+        )
+        async with self._database.read() as session:
+            return tuple(_record(row) for row in await session.scalars(query))
+
+    async def customers(self, after: tuple[str, str], limit: int) -> tuple[tuple[str, str], ...]:
+        """Accounts and customers of whom the ledger knows anything, in order, from behind `after`."""
+        known = (
+            select(col(CaseRow.account), col(CaseRow.customer))
+            .union(select(col(SignalRow.account), col(SignalRow.customer)))
+            .subquery()
+        )
+        account, customer = known.c.account, known.c.customer
+        beyond = (account > after[0]) | and_(account == after[0], customer > after[1])
+        query = select(account, customer).where(beyond, customer != "").order_by(account, customer)
+        async with self._database.read() as session:
+            return tuple((row[0], row[1]) for row in await session.execute(query.limit(limit)))
+
+
+async def _attempts(session: AsyncSession, account: str, customer: str) -> tuple[PastAttempt, ...]:
+    mine = and_(col(AttemptRow.account) == account, col(AttemptRow.customer) == customer)
+    query = select(AttemptRow).where(mine).order_by(col(AttemptRow.reserved_at).desc()).limit(_MOST)
+    return tuple(
+        PastAttempt(
+            fact=f"attempts/{row.invoice_id}/{row.number}",
+            case=f"cases/{row.case_id}",
+            at=row.reserved_at,
+            outcome=row.outcome,
+            decline_class=row.decline_class,
+            funding=row.funding,
+            expires_at=_expires_at(row.expiry),
+        )
+        for row in await session.scalars(query)
+    )
+
+
+def _expires_at(expiry: str | None) -> datetime | None:
+    """The first moment after the month in "2029-04": a card is valid to the last day of its month."""
+    if expiry is None:
+        return None
+    year, month = (int(part) for part in expiry.split("-"))
+    return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+
+
+def _of_case(account: str, customer: str) -> Any:
+    return and_(col(CaseRow.account) == account, col(CaseRow.customer) == customer)
+
+
+async def _cases(session: AsyncSession, account: str, customer: str) -> tuple[PastCase, ...]:
+    query = select(CaseRow).where(_of_case(account, customer)).order_by(col(CaseRow.opened_at).desc())
+    rows = (await session.scalars(query.limit(_MOST))).all()
+    return tuple(
+        PastCase(
+            fact=f"cases/{row.id}", opened_at=row.opened_at, recovered=row.outcome is Outcome.RECOVERED
+        )
+        for row in rows
+        if row.outcome is not Outcome.NOT_APPLICABLE
+    )
+
+
+async def _broken_promises(session: AsyncSession, account: str, customer: str) -> tuple[Said, ...]:
+    query = (
+        select(PromiseRow)
+        .join(CaseRow, col(CaseRow.id) == col(PromiseRow.case_id))
+        .where(_of_case(account, customer), col(PromiseRow.state) == "broken")
+        .order_by(col(PromiseRow.at).desc())
+        .limit(_MOST)
+    )
+    rows = await session.scalars(query)
+    return tuple(Said(fact=f"promises/{row.case_id}/{row.index}", at=row.at) for row in rows)
+
+
+async def _dead_channels(session: AsyncSession, account: str, customer: str) -> tuple[Said, ...]:
+    """The channels whose newest statement is a no."""
+    mine = and_(col(ConsentRow.account) == account, col(ConsentRow.customer) == customer)
+    query = select(ConsentRow).where(mine).order_by(col(ConsentRow.at), col(ConsentRow.id))
+    newest = {row.channel: row for row in await session.scalars(query)}
+    return tuple(
+        Said(fact=f"consents/{row.id}", at=row.at, what=str(channel))
+        for channel, row in sorted(newest.items())
+        if row.state != "granted"
+    )
+
+
+async def _signals(session: AsyncSession, account: str, customer: str) -> tuple[Signal, ...]:
+    mine = and_(col(SignalRow.account) == account, col(SignalRow.customer) == customer)
+    query = select(SignalRow).where(mine).order_by(col(SignalRow.at).desc(), col(SignalRow.key)).limit(_MOST)
+    return tuple(
+        Signal(
+            fact=f"signals/{row.kind}/{row.key}",
+            at=row.at,
+            kind=cast(SignalKind, row.kind),
+            text=row.text,
+            until=row.until,
+        )
+        for row in await session.scalars(query)
+    )
+
+
+def _record(row: RiskRow) -> RiskRecord:
+    return RiskRecord(
+        account=row.account,
+        customer=row.customer,
+        level=cast(Level, row.level),
+        score=row.score,
+        flags=tuple(Flag.model_validate(flag) for flag in row.flags),
+        assessed_at=row.assessed_at,
+    )
