@@ -23,6 +23,9 @@ def done(
     result: Literal["done", "not_needed", "shadow", "held", "too_late"],
     detail: str = "",
     invoice: Invoice | None = None,
+    *,
+    ended: bool = False,
 ) -> EffectDone:
     """How the effect ended, at the time of this try."""
-    return EffectDone(effect=effect, at=business_time(), result=result, detail=detail, invoice=invoice)
+    at = business_time()
+    return EffectDone(effect=effect, at=at, result=result, detail=detail, invoice=invoice, ended=ended)

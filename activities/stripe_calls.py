@@ -138,6 +138,34 @@ class StripeCalls:
             changed = await self._client.subscriptions.update_async(subscription, params, options)
         return parse(Subscription, changed)
 
+    async def pause(self, ref: CaseRef, subscription: str) -> None:
+        """Pause the subscription itself. Unused time of a debtor is not credited, usage is not billed.
+
+        Source: Stripe API reference, "Pause a subscription": both are `now` unless told otherwise.
+        """
+        nothing = {"type": "none"}
+        bills = {"outstanding_usage_through": nothing, "unused_time_from": nothing}
+        params = cast(Any, {"type": "subscription", "bill_for": bills})
+        with guarded("subscriptions.pause"):
+            await self._client.subscriptions.pause_async(
+                subscription, params, _options(ref, effect_key(ref, "suspend"))
+            )
+
+    async def resume(self, ref: CaseRef, subscription: str) -> None:
+        """Resume a paused subscription: a new period begins now and is billed, without proration.
+
+        It is active at once; should that payment fail, its invoice is dunned like any other.
+        """
+        params = {
+            "billing_cycle_anchor": {"type": "now"},
+            "payment_behavior": "resume_on_payment_attempt",
+            "proration_behavior": "none",
+        }
+        with guarded("subscriptions.resume"):
+            await self._client.subscriptions.resume_async(
+                subscription, cast(Any, params), _options(ref, effect_key(ref, "restore"))
+            )
+
     async def set_auto_advance(self, ref: CaseRef, value: bool, effect: str) -> None:
         """Let Stripe act on the invoice by itself, or not."""
         options = _options(ref, effect_key(ref, effect))

@@ -183,12 +183,22 @@ class PauseCollection(Wire):
     resumes_at: int | None = None
 
 
+class BillingMode(Wire):
+    """`Subscription.billing_mode`."""
+
+    type: str = "classic"
+
+
 class Subscription(Wire):
     """A subscription."""
 
     id: str
     status: str
     pause_collection: PauseCollection | None = None
+    billing_mode: BillingMode | None = None
+    collection_method: str = "charge_automatically"
+    schedule: str | None = None
+    cancel_at: int | None = None
     default_payment_method: PaymentMethod | str | None = None
     default_source: str | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from activities.context import business_time, log
 from activities.effects import done, held_back
@@ -19,6 +19,7 @@ from activities.stripe_reading import moment
 from dunning.case import CaseRef, EffectDone, EffectName
 from dunning.decision import Order, Suspend
 from dunning.facts import Invoice
+from dunning.policy import SuspensionKind
 from ledger import Ledger
 from ledger.records import SuspensionRecord
 
@@ -55,39 +56,52 @@ class Suspending:
             return done("suspend", "not_needed", f"the invoice is {facts.status}", facts)
         subscription = told.subscription
         if subscription is not None and subscription.status in ENDED:
-            return done("suspend", "not_needed", f"the subscription is {subscription.status} already", facts)
+            return await self._ended(order.ref, facts, subscription)
         if order.shadow:
             return done("suspend", "shadow")
-        return await self._pause(order.ref, facts, subscription, how)
+        return await self._suspend(order.ref, facts, subscription, how)
 
-    async def _pause(
-        self,
-        ref: CaseRef,
-        facts: Invoice,
-        subscription: Subscription | None,
-        how: Literal["event_only", "pause_collection"],
+    async def _suspend(
+        self, ref: CaseRef, facts: Invoice, subscription: Subscription | None, wanted: SuspensionKind
     ) -> EffectDone:
         at, key = business_time(), suspension_key(facts)
-        pauses = subscription is not None and how == "pause_collection"
-        record = await self._ledger.suspensions.begin(
+        how, detail = possible(wanted, subscription)
+        suspensions = self._ledger.suspensions
+        record = await suspensions.begin(
             account=ref.account,
             subscription=key,
             invoice_id=ref.invoice_id,
-            how="pause_collection" if pauses else "event_only",
-            previous=_kept(subscription) if pauses else {},
+            how=how,
+            previous=_kept(subscription) if how == "pause_collection" else {},
             at=at,
         )
-        detail = "" if pauses else "recorded only: access is the business's to lock"
         if record.unconfirmed:
-            if pauses and subscription is not None:
-                await self._stripe.pause_collection(ref, subscription.id, {"behavior": PAUSED}, "suspend")
-            suspensions = self._ledger.suspensions
+            if subscription is not None:
+                await self._act(ref, subscription, record.how)
             await suspensions.completed(account=ref.account, subscription=key, to="active", at=at)
         elif not record.first:
             others = [invoice for invoice in record.invoices if invoice != ref.invoice_id]
             detail = f"suspended already because of {', '.join(others)}"
         log(ref, "suspended", how=record.how, subscription=facts.subscription)
-        return done("suspend", "done", detail)
+        return done("suspend", "done", detail, ended=record.how == "cancel")
+
+    async def _act(self, ref: CaseRef, subscription: Subscription, how: str) -> None:
+        match how:
+            case "pause_collection":
+                await self._stripe.pause_collection(ref, subscription.id, {"behavior": PAUSED}, "suspend")
+            case "pause_subscription" if subscription.status != "paused":
+                await self._stripe.pause(ref, subscription.id)
+            case "cancel":
+                await self._stripe.cancel(ref, subscription.id)
+
+    async def _ended(self, ref: CaseRef, facts: Invoice, subscription: Subscription) -> EffectDone:
+        """Canceled already: by an earlier try of this very suspension, or by somebody else."""
+        key, suspensions = suspension_key(facts), self._ledger.suspensions
+        record = await suspensions.active(ref.account, key)
+        if record is None or record.how != "cancel" or ref.invoice_id not in record.invoices:
+            return done("suspend", "not_needed", f"the subscription is {subscription.status} already", facts)
+        await suspensions.completed(account=ref.account, subscription=key, to="active", at=business_time())
+        return done("suspend", "done", ended=True)
 
     # --- restore ----------------------------------------------------------------------------------------
 
@@ -116,10 +130,15 @@ class Suspending:
 
     async def _unpause(self, ref: CaseRef, record: SuspensionRecord, told: StripeInvoice | None) -> str:
         subscription = told.subscription if told is not None else None
-        if record.how != "pause_collection":
+        if record.how == "event_only":
             return ""
         if subscription is None or subscription.status in ENDED:
             return "the subscription has ended: there is nothing to restore at Stripe"
+        if record.how == "pause_subscription":
+            if subscription.status != "paused":
+                return f"the subscription is {subscription.status} already: somebody resumed it"
+            await self._stripe.resume(ref, subscription.id)
+            return "resumed; a new period begins and is billed"
         previous = _put_back(record.previous, business_time())
         now = _as_sent(subscription.pause_collection)
         if now == previous:
@@ -151,6 +170,8 @@ class Suspending:
                 return "the invoice has no subscription"
             if subscription.status in ENDED:
                 return f"the subscription was {subscription.status} already"
+            if subscription.cancel_at is not None:
+                return f"the subscription ends by itself on {moment(subscription.cancel_at):%d %b %Y}"
             await self._stripe.cancel(order.ref, subscription.id)
             return ""
 
@@ -177,6 +198,30 @@ class Suspending:
         await self._ledger.effects.complete(key, end.model_dump(mode="json"), at=business_time())
         log(order.ref, "final action", effect=effect, result=end.result, detail=detail)
         return end
+
+
+def possible(wanted: SuspensionKind, subscription: Subscription | None) -> tuple[SuspensionKind, str]:
+    """How this subscription can be suspended, and why not as wanted.
+
+    Stripe pauses only subscriptions of flexible billing mode, charged automatically and without a schedule;
+    one that ends by itself must go on to its end. Collection can be paused in all of these cases.
+    """
+    if subscription is None or wanted == "event_only":
+        return "event_only", "recorded only: access is the business's to lock"
+    if wanted != "pause_subscription":
+        return wanted, ""
+    mode = subscription.billing_mode.type if subscription.billing_mode else "classic"
+    if mode != "flexible":
+        why = f"its billing mode is {mode}"
+    elif subscription.collection_method != "charge_automatically":
+        why = "its invoices are sent, not charged"
+    elif subscription.schedule is not None:
+        why = "a schedule is attached to it"
+    elif subscription.cancel_at is not None:
+        why = "it ends by itself"
+    else:
+        return wanted, ""
+    return "pause_collection", f"{why}, so Stripe cannot pause it: its collection is paused instead"
 
 
 def _as_sent(value: PauseCollection | None) -> dict[str, Any] | None:

@@ -204,6 +204,7 @@ class CaseState(Value):
     reports: tuple[str, ...] = ()  # refunds, disputes and warnings that are known, newest last, bounded
     promises: tuple[Promise, ...] = ()  # at most the last one is open
     suspend_asked: str = ""  # who wants the suspension now, and why
+    access_ended: bool = False  # `access.none_after` of the suspension has passed
     restore_asked: str = ""  # who gives access back without a payment, and why
 
     def was_sent(self, step: str, channel: Channel) -> bool:
@@ -264,6 +265,7 @@ class EffectDone(Value):
     result: Literal["done", "not_needed", "shadow", "held", "too_late"] = "done"
     detail: str = ""
     invoice: Invoice | None = None
+    ended: bool = False  # suspend: the subscription is canceled, which is final
 
 
 class EffectFailed(Value):
@@ -322,6 +324,7 @@ class Turn(Value):
     to: Literal[
         "grace", "hold_ended", "request_expired", "date_moved", "superseded", "unreachable", "human",
         "ending", "closed", "halt_over", "promise_broken",
+        "access_ended",
     ]  # fmt: skip
     at: datetime
     reason: str = ""

@@ -9,19 +9,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from dunning import words
+from dunning.access import access_due
 from dunning.case import CaseState, Turn
 from dunning.decision import (
-    CancelSubscription,
     Charge,
     Decision,
     GiveBack,
-    MarkUncollectible,
     MoveDefault,
     ReadInvoice,
     Restore,
     TakeOver,
 )
 from dunning.due import EFFECT_WITHIN, Due
+from dunning.final import ask_about_late_money, came_too_late, final_action
 from dunning.policy import Policy
 from dunning.promises import promise_due
 from dunning.retries import has_fresh_method, next_retry
@@ -118,6 +118,9 @@ def _closing(state: CaseState, policy: Policy, now: datetime, outcome: Outcome, 
     word = words.answer_due(_last_words(state, outcome), state, policy, now)
     if word is not None:
         return _speak(word, state, policy, now)
+    asked = ask_about_late_money(state, policy, now) if outcome is Outcome.RECOVERED else None
+    if asked is not None:
+        return asked
     if state.waiting:
         return _dropped([(w.step, w.channel) for w in state.waiting], reason, now)
     lost = _lost_charge(state, now)
@@ -146,7 +149,7 @@ def _lost_charge(state: CaseState, now: datetime) -> Due | None:
 
 def _last_words(state: CaseState, outcome: Outcome) -> tuple[str, ...]:
     if outcome is Outcome.RECOVERED:
-        return ("restored",) if state.restored else ("recovered",)
+        return ("restored",) if state.restored and not came_too_late(state) else ("recovered",)
     return ("written_off",) if outcome is Outcome.WRITTEN_OFF and state.suspended_at is not None else ()
 
 
@@ -229,9 +232,8 @@ def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
         ]
     if state.stage is Stage.GRACE:
         return [request_due(state, now) or suspension_due(state, policy, now)]
-    assert state.suspended_at is not None
-    at = state.suspended_at + state.final_shift + policy.final_action.after
-    return [_final_action(at, state, policy, now)]
+    shrinks = access_due(state, policy, now)
+    return [final_action(state, policy, now), *([shrinks] if shrinks else [])]
 
 
 def _stripe_goes_on(state: CaseState, policy: Policy) -> bool:
@@ -263,25 +265,6 @@ def _replaced(state: CaseState) -> MoveDefault | None:
     if failed.identity not in tried or new.identity in tried or new.id in state.moved_defaults:
         return None
     return MoveDefault(set_on=place, failed=failed.id, to=new.id)
-
-
-def _final_action(at: datetime, state: CaseState, policy: Policy, now: datetime) -> Due:
-    latest = now + EFFECT_WITHIN
-    if policy.final_action.invoice == "mark_uncollectible" and not state.invoice_finalized:
-        return Due(
-            at, 5, "final action: the invoice becomes uncollectible", MarkUncollectible(), not_after=latest
-        )
-    if (
-        policy.final_action.subscription == "cancel"
-        and state.invoice.subscription
-        and not state.subscription_finalized
-    ):
-        return Due(
-            at, 5, "final action: the subscription is canceled", CancelSubscription(), not_after=latest
-        )
-    why = "suspended for so long that the policy's final action was taken"
-    turn = Turn(to="ending", at=now, outcome=Outcome.WRITTEN_OFF, reason=why)
-    return Due(at, 5, "final action", turn=turn)
 
 
 def _patient(due: Due, state: CaseState) -> Due:

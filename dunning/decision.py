@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dunning.case import CaseRef, CaseState, Entry, Event, Turn
-from dunning.policy import ContactLimits, PolicySnapshot
+from dunning.policy import ContactLimits, PolicySnapshot, SuspensionKind
 from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Value, WaitingOn
 
 
@@ -97,7 +97,7 @@ class Suspend(Value):
     """Suspend the subscription the way the policy says."""
 
     kind: Literal["suspend"] = "suspend"
-    how: Literal["event_only", "pause_collection"] = "pause_collection"
+    how: SuspensionKind = "pause_collection"
 
     @property
     def key(self) -> str:

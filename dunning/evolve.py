@@ -194,7 +194,13 @@ def _effect(state: CaseState, event: EffectDone, policy: Policy) -> CaseState:
             word = f"suspended:{event.at.date().isoformat()}" if again else "suspended"
             answers = (*state.answers_due, word)
             return _with(
-                state, stage=Stage.SUSPENDED, suspended_at=event.at, answers_due=answers, suspend_asked=""
+                state,
+                stage=Stage.SUSPENDED,
+                suspended_at=event.at,
+                answers_due=answers,
+                suspend_asked="",
+                access_ended=False,
+                subscription_finalized=state.subscription_finalized or event.ended,
             )
         case "restore" if state.restore_asked and not _settled(state.invoice):
             return back_in_grace(state, policy, event.at)
@@ -313,6 +319,8 @@ def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:
             return _with(state, human=turn.reason, human_since=turn.at)
         case "ending":
             return _with(state, ending=turn.outcome, ending_reason=turn.reason, human=None)
+        case "access_ended":
+            return _with(state, access_ended=True)
         case "promise_broken":
             return broken(state, policy, turn.at)
         case "closed":

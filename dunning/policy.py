@@ -226,10 +226,34 @@ class Promises(Section):
     leaves: WholeDays = timedelta(days=2)  # announced days that are left after a broken one
 
 
+#: How a subscription is suspended. Sources: Stripe, "Pause payment collection", "Pause a subscription".
+SuspensionKind = Literal["event_only", "pause_collection", "pause_subscription", "cancel"]
+AccessLevel = Literal["full", "limited", "none"]
+
+
+class AccessLadder(Section):
+    """What the customer may still use: told to the business's backend, which opens and locks the doors."""
+
+    recovering: AccessLevel = "full"
+    grace: AccessLevel = "full"
+    suspended: AccessLevel = "none"
+    none_after: Duration | None = None  # since the suspension; for `suspended: limited`
+
+    @model_validator(mode="after")
+    def _only_downwards(self) -> AccessLadder:
+        steps = ("full", "limited", "none")
+        ladder = [steps.index(level) for level in (self.recovering, self.grace, self.suspended)]
+        if ladder != sorted(ladder):
+            raise ValueError("access only shrinks, from recovering over grace to suspended")
+        if self.none_after is not None and self.suspended != "limited":
+            raise ValueError("none_after needs `suspended: limited`")
+        return self
+
+
 class Suspension(Section):
     """What suspension does, and what must have been said before."""
 
-    how: Literal["event_only", "pause_collection"]
+    how: SuspensionKind
     notice: Duration
     notice_retries: Duration
     by_hand: Literal["announced", "unannounced"] = "announced"  # what `suspend_now` needs
@@ -264,6 +288,8 @@ class FinalAction(Section):
     after: Duration
     invoice: Literal["leave", "mark_uncollectible"]
     subscription: Literal["leave", "cancel"]
+    invoice_after: Duration | None = None  # each may have a delay of its own; None: `after`
+    subscription_after: Duration | None = None
 
 
 class Imports(Section):
@@ -290,6 +316,7 @@ class Policy(Section):
     grace: Grace
     promises: Promises = Promises()
     holds: Holds
+    access: AccessLadder = AccessLadder()
     suspension: Suspension
     final_action: FinalAction
     human: Human

@@ -69,6 +69,7 @@ _TURNS = {
     "closed": "closed",
     "halt_over": "halt over",
     "promise_broken": "promise broken",
+    "access_ended": "limited access ended",
 }
 
 

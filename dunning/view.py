@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from dunning.access import access
 from dunning.case import CaseState, Entry
 from dunning.decision import Decision
 from dunning.grace import due_day, grace_ends_at
@@ -33,6 +34,7 @@ class Status(Value):
     grace_ends_at: datetime
     needs_human: bool
     policy: str
+    access: str = "full"
 
 
 def waiting_on(state: CaseState) -> WaitingOn | None:
@@ -99,6 +101,7 @@ def status(state: CaseState, decision: Decision, policy: Policy) -> Status:
         grace_ends_at=grace_ends_at(state),
         needs_human=needs_human(state),
         policy=f"{policy.name} {policy.version}",
+        access=access(state, policy),
     )
 
 
