@@ -8,6 +8,8 @@ from temporalio import activity
 
 from activities.interface import RecordActivities
 from activities.policy_book import PolicyBook
+from dunning.access import access
+from dunning.asking import asking
 from dunning.case import Event, Lever
 from dunning.decision import Question, Step
 from dunning.policy import Policy, PolicyError
@@ -42,7 +44,17 @@ class LedgerRecords(RecordActivities):
             next_what=decision.reason,
             next_action=decision.action.kind if decision.action else None,
         )
-        summary = replace(summary, policy_name=policy.name, policy_version=policy.version)
+        asked = asking(state, policy)
+        summary = replace(
+            summary,
+            policy_name=policy.name,
+            policy_version=policy.version,
+            access=access(state, policy),
+            needs_human=asked is not None,
+            asks=f"{asked.what}; else {asked.otherwise}" if asked else "",
+            asks_whom=asked.whom if asked else None,
+            asks_until=asked.until if asked else None,
+        )
         run_id = activity.info().workflow_run_id
         await self._ledger.cases.remember(
             state.ref.case_id, question.seq, step.entries, summary, run_id=run_id

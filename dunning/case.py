@@ -205,6 +205,8 @@ class CaseState(Value):
     promises: tuple[Promise, ...] = ()  # at most the last one is open
     suspend_asked: str = ""  # who wants the suspension now, and why
     access_ended: bool = False  # `access.none_after` of the suspension has passed
+    ask: str = ""  # the policy's question that the person is asked, by its name
+    asks_answered: tuple[str, ...] = ()
     restore_asked: str = ""  # who gives access back without a payment, and why
 
     def was_sent(self, step: str, channel: Channel) -> bool:
@@ -324,7 +326,7 @@ class Turn(Value):
     to: Literal[
         "grace", "hold_ended", "request_expired", "date_moved", "superseded", "unreachable", "human",
         "ending", "closed", "halt_over", "promise_broken",
-        "access_ended",
+        "access_ended", "human_silent",
     ]  # fmt: skip
     at: datetime
     reason: str = ""
@@ -332,6 +334,7 @@ class Turn(Value):
     outcome: Outcome | None = None
     via: RecoveredVia | None = None
     last_day: date | None = None
+    ask: str = ""  # human: the policy's question
 
 
 Event = Annotated[

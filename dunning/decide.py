@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from dunning import words
 from dunning.access import access_due
+from dunning.asking import ask_first, for_a_person
 from dunning.case import CaseState, Turn
 from dunning.decision import (
     Charge,
@@ -92,7 +93,7 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
         return [Due(state.hold.until, 0, reason, turn=Turn(to="hold_ended", at=now), on=WaitingOn.HOLD)]
     if state.human is not None:
         asked = [due for due in _charges(state, policy, now) if not _is_blind(due)]
-        return [*_answers(state, policy, now), *asked, _for_a_person(state, policy, now)]
+        return [*_answers(state, policy, now), *asked, for_a_person(state, policy, now)]
     if state.invoice.processing:  # nobody is reminded or suspended while money is on its way
         return [*_answers(state, policy, now), *_charges(state, policy, now)]
     dues = [*_answers(state, policy, now), *_charges(state, policy, now)]
@@ -151,15 +152,6 @@ def _last_words(state: CaseState, outcome: Outcome) -> tuple[str, ...]:
     if outcome is Outcome.RECOVERED:
         return ("restored",) if state.restored and not came_too_late(state) else ("recovered",)
     return ("written_off",) if outcome is Outcome.WRITTEN_OFF and state.suspended_at is not None else ()
-
-
-def _for_a_person(state: CaseState, policy: Policy, now: datetime) -> Due:
-    since = state.human_since or now
-    until = since + policy.human.deadline
-    reason = f"waiting for a person: {state.human}; nobody by {until:%d %b}: the case is stopped"
-    ending = f"nobody decided within {policy.human.deadline.days} days: {state.human}"
-    turn = Turn(to="ending", at=now, outcome=Outcome.STOPPED, reason=ending)
-    return Due(until, 1, reason, turn=turn, on=WaitingOn.HUMAN)
 
 
 def _asks_a_person(state: CaseState, dues: list[Due], now: datetime) -> bool:
@@ -233,7 +225,8 @@ def _milestones(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     if state.stage is Stage.GRACE:
         return [request_due(state, now) or suspension_due(state, policy, now)]
     shrinks = access_due(state, policy, now)
-    return [final_action(state, policy, now), *([shrinks] if shrinks else [])]
+    final = ask_first("final_action", final_action(state, policy, now), state, policy, now)
+    return [final, *([shrinks] if shrinks else [])]
 
 
 def _stripe_goes_on(state: CaseState, policy: Policy) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from dunning import correspondence, deliveries
+from dunning.asking import answered
 from dunning.case import (
     Attempt,
     BillingEvent,
@@ -316,7 +317,9 @@ def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:
             gone = [Sent(step=s, channel=c, at=turn.at, fate=fate) for s, c in turn.steps]
             return _with(_without(state, *turn.steps), sent=(*state.sent, *gone))
         case "human":
-            return _with(state, human=turn.reason, human_since=turn.at)
+            return _with(state, human=turn.reason, human_since=turn.at, ask=turn.ask)
+        case "human_silent":
+            return answered(state)
         case "ending":
             return _with(state, ending=turn.outcome, ending_reason=turn.reason, human=None)
         case "access_ended":

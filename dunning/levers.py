@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dunning.asking import answered
 from dunning.calendar import end_of_day
 from dunning.case import CaseState, Hold, Lever
 from dunning.extensions import deny, grant, request
@@ -105,8 +106,7 @@ def _release(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tu
         moved = release_hold(state, at)
         return moved, f"released; the last day of grace is {moved.plan.last_day:%a %d %b}"
     if state.human is not None:
-        going = {"human": None, "human_since": None, "reviewed": True, "notice_wanted_since": None}
-        return state.model_copy(update=going), "released: the case goes on by its policy"
+        return answered(state), "released: the case goes on by its policy"
     raise Refused("the case is not on hold and waits for no person")
 
 

@@ -61,6 +61,7 @@ def _whole_days(value: timedelta) -> timedelta:
 
 WholeDays = Annotated[Duration, AfterValidator(_whole_days)]
 Ladder = Annotated[tuple[Duration, ...], AfterValidator(_ascending)]
+Currency = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 TimeZoneName = Annotated[str, AfterValidator(known_zone)]
@@ -298,10 +299,29 @@ class Imports(Section):
     too_old: WholeDays = timedelta(days=60)  # made longer ago: listed, never opened
 
 
+class Ask(Section):
+    """A step before which a person is asked, and what happens when nobody answers in time."""
+
+    name: Name
+    before: Literal["suspension", "final_action"]
+    amount_from: dict[Currency, Annotated[int, Field(gt=0)]]  # minor units; other currencies ask nobody
+    deadline: Duration
+    otherwise: Literal["go_on", "stop"]
+
+
 class Human(Section):
-    """How long a case waits for a person."""
+    """How long a case waits for a person, and which steps wait for one."""
 
     deadline: Duration
+    ask_when: tuple[Ask, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Human:
+        names = [ask.name for ask in self.ask_when]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"ask_when: {twice[0]} stands twice: every question needs a name of its own")
+        return self
 
 
 class Policy(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
+from dunning.asking import ask_first
 from dunning.calendar import end_of_day, local_date
 from dunning.case import CaseState, Sent, Turn
 from dunning.decision import Restore, Suspend
@@ -25,7 +26,8 @@ def suspension_due(state: CaseState, policy: Policy, now: datetime) -> Due:
     reason = f"grace ends with {plan.last_day:%a %d %b}: suspension"
     if ends > now or _noticed(state, policy, ends):
         suspend = Suspend(how=policy.suspension.how)
-        return Due(ends, 4, reason, suspend, not_after=now + EFFECT_WITHIN)
+        due = Due(ends, 4, reason, suspend, not_after=now + EFFECT_WITHIN)
+        return ask_first("suspension", due, state, policy, now)
     wanted = state.notice_wanted_since or now
     if now - wanted >= policy.suspension.notice_retries:
         why = f"no notice that names the last day could be delivered since {wanted:%d %b}; not suspended"
@@ -78,6 +80,7 @@ def suspend_now(state: CaseState, payload: SuspendNow, policy: Policy, at: datet
         "request": None,
         "human": None,
         "human_since": None,
+        "ask": "",
         "reviewed": True,
     }
     return state.model_copy(update=changed), f"suspending now: {notice}"

@@ -70,6 +70,7 @@ _TURNS = {
     "halt_over": "halt over",
     "promise_broken": "promise broken",
     "access_ended": "limited access ended",
+    "human_silent": "going on",
 }
 
 

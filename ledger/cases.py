@@ -302,6 +302,7 @@ _RUN = (
 _SUMMARY = (
     *("stage", "amount_remaining", "waiting_on", "outcome", "recovered_via", "closed_at", "closed_reason"),
     *("next_at", "next_what", "next_action", "decline_code", "decline_class", "needs_human", "halted"),
+    *("asks", "asks_whom", "asks_until", "access"),
     *("grace_starts_at", "last_day", "zone", "run_state"),
 )
 _KEPT_IF_NONE = ("policy_name", "policy_version")

@@ -61,6 +61,10 @@ class CaseRecord:
     decline_code: str | None
     decline_class: str | None
     needs_human: bool
+    asks: str
+    asks_whom: str | None
+    asks_until: datetime | None
+    access: str | None
     halted: bool
     grace_starts_at: datetime | None
     last_day: date | None
@@ -123,6 +127,10 @@ class CaseSummary:
     decline_code: str | None = None
     decline_class: str | None = None
     needs_human: bool = False
+    asks: str = ""
+    asks_whom: str | None = None
+    asks_until: datetime | None = None
+    access: str | None = None
     halted: bool = False
     grace_starts_at: datetime | None = None
     last_day: date | None = None

@@ -89,6 +89,10 @@ class CaseRow(Row, table=True):
     decline_code: str | None = None
     decline_class: str | None = None
     needs_human: bool = False
+    asks: str = Field(default="", sa_type=Words)  # what a person should decide, and what happens otherwise
+    asks_whom: str | None = None  # support, operator
+    asks_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    access: str | None = None  # full, limited, none
     halted: bool = False
     grace_starts_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_day: date | None = None

@@ -83,7 +83,11 @@ class CaseView(BaseModel):
     policy_version: str
     decline_code: str | None
     decline_class: str | None
+    access: str | None
     needs_human: bool
+    asks: str
+    asks_whom: str | None
+    asks_until: datetime | None
     halted: bool
     opened_at: datetime
     next_at: datetime | None

@@ -18,6 +18,7 @@ from starter.cli_cases import cases_app
 from starter.cli_check import check_app
 from starter.cli_correspondence import consent_app, replies_app
 from starter.cli_declines import declines_app
+from starter.cli_inbox import inbox_app
 from starter.cli_levers import levers_app
 from starter.cli_reconcile import reconcile_app
 from starter.cli_risk import risk_app
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(cases_app)
 app.add_typer(levers_app)
+app.add_typer(inbox_app)
 app.add_typer(run_app)
 app.add_typer(check_app)
 app.add_typer(consent_app)

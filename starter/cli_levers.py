@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from dunning.forecast import Difference, Expected
+from starter.cli_bulk import Caller, pull_many
 from starter.cli_cases import Account, Invoice, Json
 from starter.cli_output import moment, say, say_json, say_table
-from starter.cli_session import run, user, with_case
+from starter.cli_session import run, with_case
 from starter.client import DunningClient
+from starter.errors import InvalidInput
 from starter.settings import Settings
 from starter.views import difference_json
 from workflows.ids import invoice_of
@@ -22,17 +24,24 @@ Reason = Annotated[str, typer.Option(help="Why; it stands in the timeline.")]
 RequestId = Annotated[str | None, typer.Option(help="Makes a repeat harmless.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, as 2026-12-24.")]
 
+OptionalInvoice = Annotated[
+    str | None, typer.Argument(metavar="INVOICE", help="in_… or invoice-dunning/in_…; or use --where.")
+]
+Where = Annotated[
+    str | None, typer.Option(help='All open cases of this list filter, as DunningPolicy="standard".')
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --where: only say which cases.")]
+
 levers_app = typer.Typer()
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Who pulls a lever, of which account's case, and how the answer is printed."""
+class Chosen:
+    """The cases that a command is about: one, or all that a filter finds."""
 
-    account: str
-    by: str | None
-    request_id: str | None
-    as_json: bool
+    invoice: str | None
+    where: str | None
+    dry_run: bool
 
 
 @levers_app.command()
@@ -106,8 +115,10 @@ def promise(
 
 @levers_app.command()
 def hold(
-    invoice: Invoice,
+    invoice: OptionalInvoice = None,
     *,
+    where: Where = None,
+    dry_run: DryRun = False,
     reason: Reason,
     until: Day = None,
     by: By = None,
@@ -115,21 +126,28 @@ def hold(
     account: Account = "",
     as_json: Json = False,
 ) -> None:
-    """Stop the clock of a case, until a day or for as long as the policy allows."""
-    _pull(invoice, "hold", {"reason": reason, "until": _day(until)}, Caller(account, by, request_id, as_json))
+    """Stop the clock of a case, or of all that --where finds; the time is given back afterwards."""
+    _pull_some(
+        Chosen(invoice, where, dry_run),
+        "hold",
+        {"reason": reason, "until": _day(until)},
+        Caller(account, by, request_id, as_json),
+    )
 
 
 @levers_app.command()
 def release(
-    invoice: Invoice,
+    invoice: OptionalInvoice = None,
     *,
+    where: Where = None,
+    dry_run: DryRun = False,
     by: By = None,
     request_id: RequestId = None,
     account: Account = "",
     as_json: Json = False,
 ) -> None:
-    """End a hold, or go on with a case that waits for a person."""
-    _pull(invoice, "release", {}, Caller(account, by, request_id, as_json))
+    """End a hold, or go on with a case that waits for a person; of all cases that --where finds."""
+    _pull_some(Chosen(invoice, where, dry_run), "release", {}, Caller(account, by, request_id, as_json))
 
 
 @levers_app.command()
@@ -236,8 +254,19 @@ def _by_moment(line: tuple[str, Expected]) -> tuple[datetime, str]:
     return line[1].at, line[0]
 
 
+def _pull_some(chosen: Chosen, lever: str, payload: dict[str, Any], caller: Caller) -> None:
+    if (chosen.invoice is None) == (chosen.where is None):
+        raise InvalidInput("name either an invoice or --where with a list filter")
+    if chosen.where is None:
+        if chosen.dry_run:
+            raise InvalidInput("--dry-run goes with --where")
+        _pull(chosen.invoice or "", lever, payload, caller)
+        return
+    pull_many(chosen.where, lever, payload, caller, dry_run=chosen.dry_run)
+
+
 def _pull(invoice: str, lever: str, payload: dict[str, Any], caller: Caller) -> None:
-    whole = payload | {"by": caller.by or user(), "request_id": caller.request_id}
+    whole = caller.signed(payload)
 
     async def ask(client: DunningClient, case: str) -> str:
         return await client.pull(case, lever, whole)

@@ -13,6 +13,7 @@ from dunning.timeline import named, spoken
 from ledger.records import CaseRecord, ConsentRecord, DispatchRecord, EntryRecord, ReplyRecord
 
 _CASE_FIELDS = (
+    "access", "asks", "asks_whom", "asks_until",
     "invoice_id", "account", "episode", "workflow_id", "stage", "waiting_on", "outcome", "recovered_via",
     "customer", "subscription", "amount", "amount_remaining", "currency", "policy_name", "policy_version",
     "decline_code", "decline_class", "needs_human", "halted", "opened_at", "next_at", "next_what",

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from activities.stripe_objects import Subscription
+from activities.suspending import possible
 from dunning.case import CaseState
 from dunning.decision import Action, CancelSubscription, MarkUncollectible, Restore, Suspend
 from dunning.values import Outcome, Stage
@@ -258,3 +260,73 @@ async def test_a_final_action_whose_answer_got_lost_is_found_done(shop: Shop, ef
         await shop.run(getattr(shop.billing, effect), order(case.ref, ACTIONS[effect]))
     done = await shop.run(getattr(shop.billing, effect), order(case.ref, ACTIONS[effect]), attempt=2)
     assert done.detail.endswith("already")
+
+
+# --- other ways to suspend ----------------------------------------------------------------------------
+
+
+async def status_of(shop: Shop, subscription: str) -> str:
+    return (await shop.stripe.subscriptions.retrieve_async(subscription)).status
+
+
+async def test_stripes_own_pause_credits_nothing_and_its_end_bills_anew(shop: Shop) -> None:
+    renewal, case = await opened(shop)
+    how = order(case.ref, Suspend(how="pause_subscription"))
+    assert (await shop.run(shop.billing.suspend, how)).detail == ""
+    assert await status_of(shop, renewal.subscription) == "paused"
+    assert (await shop.run(shop.billing.suspend, how, attempt=2)).result == "done"
+    (asked,) = await shop.control.requests(service="stripe", path=r"/v1/subscriptions/[^/]+/pause$")
+    assert "bill_for[unused_time_from][type]" in str(asked)
+
+    before_it = {
+        row.id for row in (await shop.stripe.invoices.list_async({"customer": renewal.customer})).data
+    }
+    await shop.pay_by_hand(renewal.invoice)
+    done = await shop.run(shop.billing.restore, order(case.ref, Restore()))
+    assert "a new period begins" in done.detail
+    assert await status_of(shop, renewal.subscription) != "paused"
+    after = {row.id for row in (await shop.stripe.invoices.list_async({"customer": renewal.customer})).data}
+    assert len(after - before_it) == 1
+
+
+async def test_a_subscription_that_ends_by_itself_is_not_paused_but_its_collection_is(shop: Shop) -> None:
+    renewal, case = await opened(shop)
+    await shop.stripe.subscriptions.update_async(renewal.subscription, {"cancel_at_period_end": True})
+    done = await shop.run(shop.billing.suspend, order(case.ref, Suspend(how="pause_subscription")))
+    assert done.detail == "it ends by itself, so Stripe cannot pause it: its collection is paused instead"
+    assert await paused(shop, renewal.subscription) == {"behavior": "void"}
+    ended = await shop.run(shop.billing.cancel_subscription, order(case.ref, CancelSubscription()))
+    assert "ends by itself on" in ended.detail
+    assert await status_of(shop, renewal.subscription) != "canceled"
+
+
+async def test_a_suspension_by_cancellation_is_final_also_when_its_answer_got_lost(shop: Shop) -> None:
+    renewal, case = await opened(shop)
+    how = order(case.ref, Suspend(how="cancel"))
+    done = await shop.run(shop.billing.suspend, how)
+    assert (done.result, done.ended) == ("done", True)
+    assert await status_of(shop, renewal.subscription) == "canceled"
+    again = await shop.run(shop.billing.suspend, how, attempt=2)
+    assert (again.result, again.ended) == ("done", True)
+    await shop.pay_by_hand(renewal.invoice)
+    restored = await shop.run(shop.billing.restore, order(case.ref, Restore()))
+    assert "has ended" in restored.detail
+
+
+def test_which_subscriptions_stripe_can_pause() -> None:
+    flexible = Subscription.model_validate(
+        {"id": "s", "status": "active", "billing_mode": {"type": "flexible"}}
+    )
+    classic = flexible.model_copy(update={"billing_mode": None})
+    scheduled = flexible.model_copy(update={"schedule": "sub_sched_1"})
+    sent = flexible.model_copy(update={"collection_method": "send_invoice"})
+    assert possible("pause_subscription", flexible) == ("pause_subscription", "")
+    for other, why in (
+        (classic, "billing mode is classic"),
+        (scheduled, "schedule"),
+        (sent, "sent, not charged"),
+    ):
+        how, detail = possible("pause_subscription", other)
+        assert how == "pause_collection"
+        assert why in detail
+    assert possible("cancel", None)[0] == "event_only"

@@ -326,3 +326,57 @@ class TestCorrespondence:
     async def test_what_is_no_customer_is_refused(self, alone: Dunning) -> None:
         refused = await alone("consent", "set", "ada@example.com", "sms", "granted", "--reason", "x")
         assert refused.status == 2
+
+
+class TestManyCases:
+    async def test_an_outage_holds_all_that_a_filter_finds_and_gives_the_time_back(
+        self, dunning: Dunning, engine: Engine
+    ) -> None:
+        one, two = await engine.case(), await engine.case()
+        where = f"DunningCustomer IN ('{one.customer}', '{two.customer}')"
+
+        async def both() -> bool:
+            found = (await dunning("hold", "--where", where, "--reason", "x", "--dry-run", "--json")).json
+            return len(found["cases"]) == 2
+
+        await eventually(both, "both cases are listed")
+        before = await engine.client.status(one.invoice)
+        tried = await dunning("hold", "--where", where, "--reason", "outage", "--dry-run")
+        assert tried.out.startswith("hold would reach 2 open cases; nothing was done")
+        assert (await engine.client.status(one.invoice)).waiting_on == before.waiting_on
+        held = await dunning("hold", "--where", where, "--reason", "outage")
+        assert held.out.strip() == "hold: 2 of 2 cases accepted it"
+        assert (await engine.client.status(two.invoice)).waiting_on == "hold"
+        released = await dunning("release", "--where", where, "--json")
+        assert (released.json["found"], released.json["accepted"]) == (2, 2)
+        again = await dunning("release", "--where", where)
+        assert again.out.strip() == "release: 0 of 2 cases accepted it"
+        assert "not on hold" in again.err
+        wrong = await dunning("hold", "--where", "Colour = 'red'", "--reason", "x")
+        assert wrong.status == 2
+        assert "Temporal cannot read the filter" in wrong.err
+        assert (await dunning("hold", "--reason", "x")).status == 2
+
+    async def test_the_inbox_says_what_waits_for_whom(self, dunning: Dunning, engine: Engine) -> None:
+        renewal = await engine.case("expired_card")
+        asked = await dunning(
+            "request", renewal.invoice, "--days", "20", "--reason", "new job", "--by", "ann"
+        )
+        assert "a person answers by" in asked.out
+        cases = (await dunning("inbox", "--whom", "support", "--json")).json["cases"]
+        (mine,) = [case for case in cases if case["invoice_id"] == renewal.invoice]
+        assert mine["asks"] == "20 days more for ann: new job; else the request expires"
+        assert renewal.invoice in (await dunning("inbox")).out
+        await dunning("deny", renewal.invoice, "--reason", "too long")
+        assert renewal.invoice not in (await dunning("inbox")).out
+
+    async def test_a_policy_is_tried_before_it_is_set(self, dunning: Dunning, engine: Engine) -> None:
+        renewal = await engine.case("expired_card")
+        same = await dunning("policy", "set", renewal.invoice, "standard", "--dry-run", "--json")
+        assert (same.json["gone"], same.json["new"]) == ([], [])
+        assert (
+            "would change 0 steps"
+            in (await dunning("policy", "set", renewal.invoice, "standard", "--dry-run")).out
+        )
+        assert "policy standard" in (await dunning("policy", "set", renewal.invoice, "standard")).out
+        assert (await dunning("policy", "set", renewal.invoice, "gentle", "--dry-run")).status == 2
