@@ -19,7 +19,7 @@ from activities.stripe_reading import moment
 from dunning.case import CaseRef, EffectDone, EffectName
 from dunning.decision import Order, Suspend
 from dunning.facts import Invoice
-from dunning.policy import SuspensionKind
+from dunning.policy_sections import SuspensionKind
 from ledger import Ledger
 from ledger.records import SuspensionRecord
 

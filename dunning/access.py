@@ -6,7 +6,8 @@ from datetime import datetime
 
 from dunning.case import CaseState, Turn
 from dunning.due import Due
-from dunning.policy import AccessLevel, Policy
+from dunning.policy import Policy
+from dunning.policy_sections import AccessLevel
 from dunning.values import Stage
 
 #: Subscriptions that give nothing any more (Stripe API reference: Subscription.status).

@@ -8,7 +8,8 @@ from typing import Literal
 from dunning.case import CaseState, Turn
 from dunning.due import Due
 from dunning.money import Money
-from dunning.policy import Ask, Policy
+from dunning.policy import Policy
+from dunning.policy_sections import Ask
 from dunning.values import Outcome, Stage, Value, WaitingOn
 
 
@@ -33,6 +34,8 @@ def asking(state: CaseState, policy: Policy) -> Asking | None:
         what = f"{state.request.days} days more for {state.request.by}: {state.request.reason}"
         until = state.request.answer_by
         return Asking(what=what, whom="support", until=until, otherwise="the request expires")
+    if state.reply_waits:
+        return Asking(what="the customer wrote back", whom="support", otherwise="the case goes on")
     if state.faults:
         fault = state.faults[0]
         what = f"{fault.what} fails since {fault.since:%d %b %H:%M}: {fault.error}"

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dunning.case import CaseRef, CaseState, Entry, Event, Turn
-from dunning.policy import ContactLimits, PolicySnapshot, SuspensionKind
+from dunning.policy import ContactLimits, PolicySnapshot
+from dunning.policy_sections import SuspensionKind
 from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Value, WaitingOn
 
 

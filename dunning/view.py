@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dunning.access import access
+from dunning.asking import asking
 from dunning.case import CaseState, Entry
 from dunning.decision import Decision
 from dunning.grace import due_day, grace_ends_at
@@ -124,15 +125,22 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
     lines.append(f"- **Tried:** {tried}, {sent} message{'' if sent == 1 else 's'}")
     if state.stage in (Stage.RECOVERING, Stage.GRACE):
         lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone})")
-    if state.human is not None:
-        lines.append(f"- **A person must decide:** {state.human}")
+    if access(state, policy) != "full":
+        lines.append(f"- **Access:** {access(state, policy)}")
+    if state.promise is not None:
+        lines.append(f"- **Promised for:** {state.promise.on:%a %d %b %Y} by {state.promise.by}")
+    asked = asking(state, policy)
+    if state.human is not None and asked is not None:
+        until = f" by {asked.until:%a %d %b}" if asked.until else ""
+        lines.append(f"- **A person must decide{until}:** {state.human}; else {asked.otherwise}")
     if state.reply_waits:
         lines.append("- **The customer wrote:** a person must read it, `dunning show` has the words")
     if state.request is not None:
-        asked = f"{state.request.days} days asked by {state.request.by}: {state.request.reason}"
-        lines.append(f"- **More time asked for:** {asked}; answer by {state.request.answer_by:%a %d %b}")
+        wish = f"{state.request.days} days asked by {state.request.by}: {state.request.reason}"
+        lines.append(f"- **More time asked for:** {wish}; answer by {state.request.answer_by:%a %d %b}")
     lines += [f"- **Not answering:** {f.what} since {f.since:%d %b %H:%M}: {f.error}" for f in state.faults]
     lines += ["", f"- **Invoice:** [{state.ref.invoice_id}]({_stripe_link(state)})", "", "### What happened"]
+    lines[-2:-2] = [f"- **Note by {e.by}:** {e.text.removeprefix('noted: ')}" for e in _notes(entries)]
     for entry in entries[-12:]:
         by = "" if entry.by == "engine" else f" (by {entry.by})"
         lines.append(f"- {entry.at:%d %b %H:%M}: {entry.text}{by}")
@@ -140,6 +148,11 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
     if state.stage is not Stage.CLOSED:
         lines.append("\nMore Actions › Send an Update shows the answer at once; a signal only asks.")
     return "\n".join(lines)
+
+
+def _notes(entries: list[Entry]) -> list[Entry]:
+    """The newest remarks of people; older ones stand in the timeline."""
+    return [entry for entry in entries if entry.what == "lever.add_note"][-3:]
 
 
 def _headline(state: CaseState) -> str:
@@ -164,8 +177,12 @@ def _possible(state: CaseState) -> list[str]:
     if state.stage is Stage.CLOSED:
         return ["- nothing: the case is closed"]
     levers = []
-    if state.stage is not Stage.SUSPENDED:
+    if state.stage is Stage.SUSPENDED:
+        levers.append('- access without a payment: `restore_now` `{"reason": "…", "by": "you"}`')
+    else:
         levers.append('- more time: `grant_extension` `{"days": 7, "reason": "…", "by": "you"}`')
+    if state.promise is None:
+        levers.append('- a pay-day: `promise_to_pay` `{"on": "2026-12-24", "by": "you"}`')
     if state.request is not None:
         levers.append('- no more time: `deny_extension` `{"reason": "…", "by": "you"}`')
     if state.hold is not None or state.human is not None:
@@ -178,6 +195,7 @@ def _possible(state: CaseState) -> list[str]:
         and not state.verdict.locked
     ):
         levers.append('- charge now: `retry_now` `{"by": "you"}`')
+    levers.append('- a remark: `add_note` `{"text": "…", "by": "you"}`')
     levers.append('- end it: `stop` `{"outcome": "stopped", "reason": "…", "by": "you"}`')
     return levers
 

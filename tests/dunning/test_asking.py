@@ -11,7 +11,8 @@ from dunning.access import access
 from dunning.asking import asking
 from dunning.case import EffectDone, EffectFailed, Event
 from dunning.decision import Action
-from dunning.policy import Ask, Policy, PolicyError, parse_policy
+from dunning.policy import Policy, PolicyError, parse_policy
+from dunning.policy_sections import Ask
 from dunning.values import Outcome, Stage
 from dunning.view import needs_human
 from tests.dunning.cases import DAY0, STANDARD, Run, days, is_closed, opened

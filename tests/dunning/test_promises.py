@@ -8,13 +8,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dunning.calendar import end_of_day
+from dunning.asking import asking
+from dunning.calendar import end_of_day, local_date
 from dunning.case import CaseState, EffectDone, EffectFailed, Event, MessageSent
 from dunning.decide import decide
 from dunning.decision import Action
 from dunning.evolve import evolve
 from dunning.forecast import forecast
+from dunning.grace import days_granted
+from dunning.policy import Policy
 from dunning.values import Outcome, Stage
+from dunning.view import needs_human
 from tests.dunning.cases import DAY0, NEW_CARD, STANDARD, Run, is_closed, opened
 
 CODES = st.sampled_from(
@@ -23,6 +27,7 @@ CODES = st.sampled_from(
 )  # fmt: skip
 GRANT = st.fixed_dictionaries({"days": st.integers(-1, 20), "reason": st.just("x"), "by": st.just("y")})
 BY = st.fixed_dictionaries({"reason": st.just("x"), "by": st.just("y")})
+PROMISE = st.integers(-2, 70).map(lambda d: {"on": (DAY0 + timedelta(days=d)).date().isoformat(), "by": "y"})
 LEVERS = st.one_of(
     st.tuples(st.just("grant_extension"), GRANT),
     st.tuples(st.just("request_extension"), GRANT),
@@ -31,6 +36,10 @@ LEVERS = st.one_of(
     st.tuples(st.just("release"), st.just({"by": "y"})),
     st.tuples(st.just("retry_now"), st.just({"by": "y"})),
     st.tuples(st.just("stop"), BY),
+    st.tuples(st.just("promise_to_pay"), PROMISE),
+    st.tuples(st.just("suspend_now"), BY),
+    st.tuples(st.just("restore_now"), BY),
+    st.tuples(st.just("add_note"), st.just({"text": "x", "by": "y"})),
     st.tuples(st.just("no_such_lever"), st.none()),
 )
 EVENTS = st.one_of(
@@ -66,8 +75,17 @@ class Faulty:
         return None
 
 
-def play(code: str, script: list[Any], fates: dict[int, str]) -> Run:
-    run = Run(opened(code), intercept=Faulty(fates))
+RESTORES = STANDARD.grace.extensions.model_copy(update={"after_suspension": "restore"})
+POLICIES = st.sampled_from(
+    [
+        STANDARD,
+        STANDARD.model_copy(update={"grace": STANDARD.grace.model_copy(update={"extensions": RESTORES})}),
+    ]
+)
+
+
+def play(code: str, script: list[Any], fates: dict[int, str], policy: Policy = STANDARD) -> Run:
+    run = Run(opened(code), intercept=Faulty(fates), policy=policy)
     for hour, (kind, what) in script:
         run.run_to(max(run.now, DAY0 + timedelta(hours=hour)))
         if is_closed(run):
@@ -96,7 +114,8 @@ def test_no_effect_happens_twice(code: str, script: list[Any], fates: dict[int, 
     assert len(numbers) == len(set(numbers))
     said = [(s.step, s.channel) for s in run.state.sent]
     assert len(said) == len(set(said))
-    assert sum(1 for _, what in run.log if what == "suspend") <= 1
+    acts = [what for _, what in run.log if what in ("suspend", "restore")]
+    assert acts == (["suspend", "restore"] * len(acts))[: len(acts)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -111,6 +130,47 @@ def test_nobody_is_suspended_early_or_unwarned(code: str, script: list[Any], fat
     warned = [s for s in state.sent if s.fate == "accepted" and s.named_day == state.plan.last_day]
     assert warned
     assert min(s.at for s in warned) <= state.suspended_at - timedelta(hours=48)
+
+
+@settings(max_examples=30, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES, policy=POLICIES)
+def test_no_suspension_precedes_what_was_last_promised(
+    code: str, script: list[Any], fates: dict[int, str], policy: Policy
+) -> None:
+    run = play(code, script, fates, policy).to_the_end()
+    zone, promised_days = run.state.plan.zone, [p.on for p in run.state.promises if p.state != "kept"]
+    for at, action in run.actions:
+        if action.kind != "suspend":
+            continue
+        told = [s.named_day for s in run.state.sent if s.at <= at and s.named_day and s.fate == "accepted"]
+        assert told, "suspended unheard"
+        assert at >= end_of_day(max(told), zone)
+        open_then = [p.on for p in run.state.promises if p.at <= at and p.on in promised_days]
+        assert all(local_date(at, zone) >= day for day in open_then)
+
+
+@settings(max_examples=30, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES, policy=POLICIES)
+def test_totals_never_exceed_the_policy(
+    code: str, script: list[Any], fates: dict[int, str], policy: Policy
+) -> None:
+    state = play(code, script, fates, policy).to_the_end().state
+    rules = policy.grace.extensions
+    assert days_granted(state) <= rules.max_total
+    mine = [e for e in state.extensions if e.by_customer]
+    assert len(mine) <= rules.by_customer.count
+    assert len(state.promises) <= policy.promises.count
+
+
+@settings(max_examples=25, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES, day=st.integers(0, 70))
+def test_the_inbox_lists_exactly_what_needs_a_person(
+    code: str, script: list[Any], fates: dict[int, str], day: int
+) -> None:
+    run = play(code, script, fates)
+    run.run_to(max(run.now, DAY0 + timedelta(days=day)))
+    if not is_closed(run):
+        assert needs_human(run.state) == (asking(run.state, STANDARD) is not None)
 
 
 @settings(max_examples=40, deadline=None)
