@@ -10,6 +10,7 @@ from dunning.due import Due
 from dunning.money import Money
 from dunning.policy import Policy
 from dunning.policy_sections import Ask
+from dunning.risk import LEVELS
 from dunning.values import Outcome, Stage, Value, WaitingOn
 
 
@@ -52,14 +53,19 @@ def ask_first(
     """The question to a person in place of a step that the policy asks about; else the step itself."""
     owed, currency = state.invoice.amount_remaining, state.invoice.currency
     for ask in policy.human.ask_when:
-        limit = ask.amount_from.get(currency)
-        if ask.before != step or limit is None or owed < limit or ask.name in state.asks_answered:
+        if ask.before != step or ask.name in state.asks_answered or not _concerns(ask, state):
             continue
-        money = Money(amount=owed, currency=currency)
         money, what = Money(amount=owed, currency=currency), step.replace("_", " ")
         why = f"{ask.name}: {money.decimal:,} {money.currency} are owed, a person decides before the {what}"
         return Due(due.at, due.rank, why, turn=Turn(to="human", at=now, reason=why, ask=ask.name))
     return due
+
+
+def _concerns(ask: Ask, state: CaseState) -> bool:
+    limit = ask.amount_from.get(state.invoice.currency)
+    large = not ask.amount_from or (limit is not None and state.invoice.amount_remaining >= limit)
+    risky = ask.risk_from is None or LEVELS.index(state.risk or LEVELS[0]) >= LEVELS.index(ask.risk_from)
+    return large and risky
 
 
 def for_a_person(state: CaseState, policy: Policy, now: datetime) -> Due:

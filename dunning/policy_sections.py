@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from dunning.durations import Duration
+from dunning.risk import Level
 from dunning.values import Section
 
 _DAY = timedelta(days=1)
@@ -114,9 +115,16 @@ class Ask(Section):
 
     name: Name
     before: Literal["suspension", "final_action"]
-    amount_from: dict[Currency, Annotated[int, Field(gt=0)]]  # minor units; other currencies ask nobody
+    amount_from: dict[Currency, Annotated[int, Field(gt=0)]] = {}  # minor units; other currencies ask nobody
+    risk_from: Level | None = None  # the customer's; with an amount both must hold
     deadline: Duration
     otherwise: Literal["go_on", "stop"]
+
+    @model_validator(mode="after")
+    def _asks_about_something(self) -> Ask:
+        if not self.amount_from and self.risk_from is None:
+            raise ValueError(f"{self.name}: say about whom to ask: amount_from, risk_from or both")
+        return self
 
 
 class Human(Section):

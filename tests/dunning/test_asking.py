@@ -75,6 +75,16 @@ class TestAsking:
         euros = Run(opened("expired_card", currency="eur"), policy=asks("suspension", "stop"))
         assert days(euros.to_the_end(), ["suspend"]) == [(21, "suspend")]
 
+    def test_a_risky_customer_can_be_asked_about_whatever_is_owed(self) -> None:
+        ask = Ask(
+            name="risky", before="suspension", risk_from="high", deadline=timedelta(days=3), otherwise="stop"
+        )
+        policy = varied("human", ask_when=(ask,))
+        risky = opened("expired_card").model_copy(update={"risk": "high"})
+        assert days(Run(risky, policy=policy).until(23), ["suspend"]) == []
+        usual = opened("expired_card").model_copy(update={"risk": "elevated"})
+        assert days(Run(usual, policy=policy).until(23), ["suspend"]) == [(21, "suspend")]
+
     def test_the_third_extension_asks_a_person(self) -> None:
         run = Run(opened("expired_card")).until(15)
         wish = {"days": 7, "by": "customer"}
