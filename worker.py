@@ -22,6 +22,7 @@ from activities.billing import StripeBilling
 from activities.context import Deps, load_business, make_stripe
 from activities.email import ProviderEmail
 from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
+from activities.linking import PageLinks
 from activities.mailer import SendGridMailer
 from activities.policy_book import PolicyBook
 from activities.reconciling import Reconciling
@@ -146,7 +147,8 @@ async def run(settings: Settings) -> None:
         ledger=ledger,
         policies=policies,
         business=load_business(settings.dunning_policies),
-        templates=settings.dunning_policies / "templates" if settings.dunning_policies else None,
+        templates=settings.templates,
+        page=page_links(settings),
     )
     try:
         async with AsyncExitStack() as stack:
@@ -158,6 +160,13 @@ async def run(settings: Settings) -> None:
             log.info("worker is stopping")
     finally:
         await ledger.close()
+
+
+def page_links(settings: Settings) -> PageLinks | None:
+    """How messages link to the customer's page; None while it has no address or no key."""
+    if settings.public_base_url is None or settings.dunning_secret_key is None:
+        return None
+    return PageLinks(settings.public_base_url, _secret(settings.dunning_secret_key))
 
 
 def _secret(value: Any) -> str:

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.linking import PageLinks
 from activities.policy_book import BUSINESS_FILE, PolicyBook
 from dunning.case import CaseRef
 from dunning.decision import Order, Send
@@ -32,6 +33,7 @@ class Deps:
     policies: PolicyBook
     business: BusinessProfile
     templates: Path | None = None  # the business's own words, laid over those that are shipped
+    page: PageLinks | None = None  # None: messages lead to the hosted invoice page
 
 
 def make_stripe(api_key: str, *, api_base: str | None = None, timeout: float = 20.0) -> stripe.StripeClient:

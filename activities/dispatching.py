@@ -83,6 +83,7 @@ class Dispatching:
         self._ledger = deps.ledger
         self._business = deps.business
         self._templates = deps.templates
+        self._page = deps.page
         self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
         self._address = address
         self._hand = hand
@@ -105,7 +106,8 @@ class Dispatching:
             return this.ended("not_needed", f"the invoice is {facts.status}", facts)
         if self._address(told) is None or this.send.channel not in facts.channels:
             return this.ended("unreachable", f"no address or no consent for {this.send.channel}")
-        words = self._words(this, told, facts)  # before the claim: what cannot be written was not sent
+        link = await self._link(this, told, facts)
+        words = self._words(this, told, facts, link)  # before the claim: what cannot be written was not sent
         return await self._claimed(this, told, facts, words)
 
     async def _before(self, this: Try) -> MessageSent | None:
@@ -189,9 +191,14 @@ class Dispatching:
         log(this.order.ref, "message ended", step=this.send.step, channel=this.send.channel.value, fate=fate)
         return this.ended(fate, detail)
 
-    def _words(self, this: Try, told: StripeInvoice, facts: Invoice) -> Rendered:
+    async def _link(self, this: Try, told: StripeInvoice, facts: Invoice) -> str:
+        if self._page is None or this.order.shadow:
+            return told.hosted_invoice_url or ""
+        return await self._page.make(self._ledger, this.order, this.send, facts.customer, this.at)
+
+    def _words(self, this: Try, told: StripeInvoice, facts: Invoice, link: str) -> Rendered:
         try:
-            context = self._context(this.send, told, facts, this.at)
+            context = self._context(this.send, told, facts, this.at, link)
             return render(this.send.template, this.send.channel, context, folder=self._templates)
         except ValidationError as error:
             fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
@@ -202,16 +209,18 @@ class Dispatching:
             sentence = str(error)
         raise ApplicationError(f"{sentence}: mend it there, then it goes out", type="MessageNotWritable")
 
-    def _context(self, send: Send, told: StripeInvoice, facts: Invoice, at: datetime) -> MessageContext:
+    def _context(
+        self, send: Send, told: StripeInvoice, facts: Invoice, at: datetime, link: str
+    ) -> MessageContext:
         card = _card(told)
         paid = facts.status == "paid"
         today = at.astimezone(ZoneInfo(facts.zone)).date() if facts.zone else None
         return MessageContext(
             business=self._business,
             amount=Money(amount=told.amount_due if paid else told.amount_remaining, currency=told.currency),
-            pay_url=told.hosted_invoice_url or "",
+            pay_url=link,
             customer_name=(told.who.name if told.who else None) or told.customer_name,
-            product=_product(told),
+            product=product_of(told),
             invoice_number=told.number,
             card_brand=card[0],
             card_last4=card[1],
@@ -235,7 +244,7 @@ def _still_owed(facts: Invoice, send: Send) -> bool:
     return facts.status == "open"
 
 
-def _product(told: StripeInvoice) -> str | None:
+def product_of(told: StripeInvoice) -> str | None:
     """What the invoice is for: its first line, without the quantity that Stripe writes before it."""
     lines = told.lines.data if told.lines else ()
     line = next((line.description for line in lines if line.description), None)

@@ -98,6 +98,10 @@ class Release(Payload):
     """End a hold, or go on with a case that a person looked at."""
 
 
+class SendLink(Payload):
+    """A new link to the customer's page goes to the address on file, once a day at most."""
+
+
 class RetryNow(Payload):
     """Charge as soon as the gap between attempts and the networks allow."""
 

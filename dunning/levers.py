@@ -28,6 +28,7 @@ from dunning.lever_payloads import (
     RequestExtension,
     RestoreNow,
     RetryNow,
+    SendLink,
     SetPolicy,
     Stop,
     SuspendNow,
@@ -110,6 +111,15 @@ def _release(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tu
     raise Refused("the case is not on hold and waits for no person")
 
 
+def _send_link(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple[CaseState, str]:
+    if policy.messages.answers.new_link is None:
+        raise Refused("this policy sends no links: name a message in messages.answers.new_link")
+    step = f"new_link:{at.date().isoformat()}"
+    if step in state.answers_due:
+        return state, "a link was sent today already"
+    return state.model_copy(update={"answers_due": (*state.answers_due, step)}), "a new link is being sent"
+
+
 def _retry(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple[CaseState, str]:
     if policy.retries.owner == "stripe":
         raise Refused(
@@ -166,6 +176,7 @@ LEVERS: dict[str, tuple[type[Payload], Apply]] = {
     "promise_to_pay": (PromiseToPay, promise_to_pay),
     "hold": (HoldCase, _hold),
     "release": (Release, _release),
+    "send_link": (SendLink, _send_link),
     "retry_now": (RetryNow, _retry),
     "suspend_now": (SuspendNow, suspend_now),
     "restore_now": (RestoreNow, restore_now),

@@ -145,6 +145,7 @@ class Answers(Section):
     extension_denied: AnswerMessage | None = None
     promise_made: AnswerMessage | None = None
     promise_broken: AnswerMessage | None = None
+    new_link: AnswerMessage | None = None
 
 
 class QuietHours(Section):

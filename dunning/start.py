@@ -59,6 +59,12 @@ def parse_hint(args: Sequence[Any], now: datetime) -> BillingEvent:
     )
 
 
+def asked_moment(args: Sequence[Any], now: datetime) -> datetime:
+    """The moment that a query asks about; not before `now`, which in a waiting case is its last step's."""
+    asked = _moment(args[0]) if len(args) == 1 else None
+    return max(asked, now) if asked is not None else now
+
+
 def _text(value: Any) -> str:
     return value[:120] if isinstance(value, str) else ""
 

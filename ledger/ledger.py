@@ -13,11 +13,13 @@ from ledger.counts import count
 from ledger.database import Database
 from ledger.dispatches import Dispatches
 from ledger.effects import Effects
+from ledger.links import Links
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
 from ledger.risks import Risks
 from ledger.schema import require_current
+from ledger.surveys import Surveys
 from ledger.suspensions import Suspensions
 from ledger.switches import Switches
 
@@ -38,6 +40,8 @@ class Ledger:
         self.consents = Consents(database)
         self.addresses = Addresses(database)
         self.replies = Replies(database)
+        self.links = Links(database)
+        self.surveys = Surveys(database)
         self.suspensions = Suspensions(database)
         self.effects = Effects(database)
         self.switches = Switches(database)

@@ -312,6 +312,38 @@ class DispatchEventRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkRecord:
+    """A link to the customer's page, and what it stands for."""
+
+    digest: str
+    purpose: str
+    case_id: str
+    account: str
+    customer: str
+    channel: Channel
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    uses: int
+
+    def opens(self, at: datetime) -> bool:
+        """Whether it leads anywhere at `at`."""
+        return self.revoked_at is None and at < self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyRecord:
+    """What a customer said went wrong."""
+
+    case_id: str
+    account: str
+    customer: str
+    at: datetime
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentRecord:
     """One statement about a channel: who said what, where, and in which words."""
 

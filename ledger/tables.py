@@ -227,6 +227,39 @@ class DispatchEventRow(Row, table=True):
     detail: str = Field(default="", sa_type=Words)
 
 
+class LinkRow(Row, table=True):
+    """A link to the customer's page. Of its token only the SHA-256 is known here."""
+
+    __tablename__ = "links"
+    __table_args__ = (Index("ix_links_case_id", "case_id"),)
+
+    digest: str = Field(primary_key=True)
+    purpose: str
+    case_id: str = Field(foreign_key="cases.id")
+    account: str
+    customer: str
+    channel: Channel = Field(sa_column=Column(Name(Channel), nullable=False))
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    uses: int = 0  # what was done through it; that it was opened is nobody's business
+
+
+class SurveyRow(Row, table=True):
+    """What a customer said went wrong, on the page. `id` makes a repeated form harmless."""
+
+    __tablename__ = "surveys"
+    __table_args__ = (Index("ix_surveys_at", "at"),)
+
+    id: str = Field(primary_key=True)
+    case_id: str = Field(foreign_key="cases.id")
+    account: str
+    customer: str
+    at: datetime = Field(sa_type=UtcDateTime)
+    reason: str
+    text: str = Field(default="", sa_type=Words)
+
+
 class ConsentRow(Row, table=True):
     """One statement about a channel. Nothing is overwritten: the newest counts."""
 

@@ -47,6 +47,7 @@ LEVER_SCOPES: dict[str, Scope] = {
     "promise_to_pay": "support",
     "hold": "support",
     "release": "support",
+    "send_link": "support",
     "retry_now": "support",
     "suspend_now": "admin",
     "restore_now": "support",

@@ -269,6 +269,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "promise_to_pay": {"on": "2026-12-24", "by": "customer"},
     "hold": {"reason": "outage", "until": "2026-12-24", "by": "maria"},
     "release": {"by": "maria"},
+    "send_link": {"by": "maria"},
     "retry_now": {"by": "maria"},
     "suspend_now": {"reason": "asked for by the customer", "by": "maria"},
     "restore_now": {"reason": "our mistake", "by": "maria"},

@@ -1,4 +1,4 @@
-"""The ASGI app: the providers' webhooks, the HTTP API, health and metrics."""
+"""The ASGI app: the providers' webhooks, the HTTP API, the customer's page, health and metrics."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from starter.client import DunningClient
 from starter.errors import DunningError, RateLimited
 from starter.limits import BodyLimit
 from starter.metrics import Metrics
+from starter.page.routes import is_configured, page_router
 from starter.refusals import error_response
 from starter.settings import Settings
 from starter.webhooks.routes import add_webhooks
@@ -38,7 +39,10 @@ def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
     _add_errors(app)
     add_webhooks(app, settings, client, ledger, metrics)
     _add_health(app, settings, client, ledger, metrics)
-    app.include_router(api_router(settings, DunningClient.over(client, settings), ledger))
+    dunning = DunningClient.over(client, settings)
+    app.include_router(api_router(settings, dunning, ledger))
+    if is_configured(settings):
+        app.include_router(page_router(settings, dunning, ledger))
     if not settings.dunning_api_keys:
         log.warning("no DUNNING_API_KEYS are configured: the API answers this machine only")
     return app

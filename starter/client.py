@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -31,6 +31,7 @@ from activities.policy_book import PolicyBook
 from dunning.case import Entry
 from dunning.forecast import Difference, Expected
 from dunning.levers import LEVERS
+from dunning.page import Offers
 from dunning.policy import PolicyError
 from dunning.start import parse_start
 from dunning.values import Outcome, RecoveredVia
@@ -162,6 +163,13 @@ class DunningClient:
     async def forecast(self, invoice_id: str) -> list[Expected]:
         """What will happen, and when, if nothing changes; empty for a closed case."""
         return TypeAdapter(list[Expected]).validate_python(await self._query(invoice_id, "forecast"))
+
+    async def offers(self, invoice_id: str, at: datetime) -> Offers:
+        """What the customer's page shows and offers at `at`. Raises CaseNotFound, as `status` does."""
+        answer = await self._query(invoice_id, "offers", at.isoformat())
+        if answer is None:
+            await self._explain_no_state(invoice_id)
+        return Offers.model_validate(answer)
 
     async def result(self, invoice_id: str) -> Closing:
         """Wait until the case is closed, for weeks if need be, and say how."""

@@ -16,6 +16,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(sk|rk|pk)_(test|live)_\w+"), r"\1_\2_[hidden]"),
     (re.compile(r"\bwhsec_[\w+/=-]+"), "whsec_[hidden]"),
     (re.compile(r"\bSG\.[\w-]+(\.[\w-]+)?"), "SG.[hidden]"),
+    (re.compile(r"(?<=/r/)[\w-]{6,}"), "[link]"),  # the token of a customer's page
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 [hidden]"),
     (re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"), "[hidden]"),  # user:password@ of an address
     (re.compile(r"[\w.+'-]+@[\w-]+(\.[\w-]+)+"), "[e-mail]"),

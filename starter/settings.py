@@ -113,6 +113,11 @@ class Settings(BaseSettings):
         """A path of the app as customers and providers reach it; None without PUBLIC_BASE_URL."""
         return self.public_base_url.rstrip("/") + path if self.public_base_url else None
 
+    @property
+    def templates(self) -> Path | None:
+        """The folder of the business's own words."""
+        return self.dunning_policies / "templates" if self.dunning_policies else None
+
     def missing(self, for_: Purpose = "up") -> list[str]:
         """What is missing or malformed for a purpose, one sentence each; empty when all is there."""
         return list(_problems(self, for_))

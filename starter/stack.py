@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json as json_module
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -163,6 +164,7 @@ def _local_environment(
         "TWILIO_API_BASE": sandbox,
         "TWILIO_MESSAGING_SERVICE_SID": _MESSAGING_SERVICE,
         "PUBLIC_BASE_URL": f"http://{HOST}:{app_port}",
+        "DUNNING_SECRET_KEY": secrets.token_urlsafe(32),
         "DUNNING_HOST": HOST,
         "DUNNING_PORT": str(app_port),
         "PYTHONUNBUFFERED": "1",

@@ -15,8 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from dunning.case import BillingEvent, CaseState, Charged, EffectFailed, Entry, Event, Opened
     from dunning.decision import Closed, Decision, OpenOrder, Order, Question, Start, Step
     from dunning.forecast import Difference, Expected, forecast, preview
+    from dunning.page import Offers, offers
     from dunning.policy import Policy
-    from dunning.start import parse_hint, parse_start
+    from dunning.start import asked_moment, parse_hint, parse_start
     from dunning.step import applied
     from dunning.values import Outcome
     from dunning.view import Status, details, status
@@ -191,6 +192,12 @@ class InvoiceDunning(Levers):
         if self._state is None or self._policy is None:
             return None
         return preview(self._state, self._policy, args, workflow.now())
+
+    @workflow.query(description="What the customer's page shows and offers.")
+    def offers(self, *args: Any) -> Offers | None:
+        if self._state is None or self._policy is None:
+            return None
+        return offers(self._state, self._policy, asked_moment(args, workflow.now()))
 
 
 def _cause(error: ActivityError) -> str:

@@ -23,6 +23,7 @@ _DENY = 'No to the request that waits: {"reason": "…", "by": "you"}.'
 _PROMISE = 'The customer pays on a day: {"on": "2026-12-24", "by": "you"}. Nothing is said before.'
 _HOLD = 'Stop the clock: {"reason": "…", "by": "you"}, optionally "until": "2026-12-24".'
 _RELEASE = 'End the hold, or go on with a case that waits for a person: {"by": "you"}.'
+_LINK = 'Send the customer a new link to the page, once a day at most: {"by": "you"}.'
 _RETRY = 'Charge as soon as the networks allow: {"by": "you"}.'
 _SUSPEND = 'Suspend now, if what was promised is over: {"reason": "…", "by": "you"}.'
 _RESTORE = 'Give access back before the money came: {"reason": "…", "by": "you"}.'
@@ -61,6 +62,10 @@ class Levers:
     @workflow.signal(description=_RELEASE)
     def release(self, *args: Any) -> None:
         self._put("release", args)
+
+    @workflow.signal(description=_LINK)
+    def send_link(self, *args: Any) -> None:
+        self._put("send_link", args)
 
     @workflow.signal(description=_RETRY)
     def retry_now(self, *args: Any) -> None:
@@ -114,6 +119,10 @@ class Levers:
     @workflow.update(name="release", description=_RELEASE)
     async def ask_release(self, *args: Any) -> dict[str, Any]:
         return await self._ask("release", args)
+
+    @workflow.update(name="send_link", description=_LINK)
+    async def ask_send_link(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("send_link", args)
 
     @workflow.update(name="retry_now", description=_RETRY)
     async def ask_retry_now(self, *args: Any) -> dict[str, Any]:

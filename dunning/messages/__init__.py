@@ -18,6 +18,7 @@ TEMPLATES: frozenset[str] = frozenset(
         "extension_denied",
         "promise_made",
         "promise_broken",
+        "new_link",
         "recovered",
         "restored",
         "suspended",

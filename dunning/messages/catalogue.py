@@ -7,10 +7,11 @@ laid over the words that the engine ships, key by key; a list is replaced as a w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import css_inline
 import mrml
@@ -43,6 +44,9 @@ _TAGS = (
 
 # "24. Sept." at the end of a sentence: the full stop of the abbreviation is the sentence's, too.
 _TWO_STOPS = re.compile(r"(?<=\w)\.\.(?=\s|$)")
+
+Layers = tuple[tuple[Path, tuple[int, int]], ...]
+W = TypeVar("W", bound=BaseModel)
 
 Strings = Annotated[tuple[str, ...], Field(min_length=1)]
 PluralTag = Literal["zero", "one", "two", "few", "many", "other"]
@@ -181,29 +185,34 @@ def load(name: str, folder: Path | None = None) -> Catalogue:
     """
     if known_locale(name) is None:
         raise TemplatesError(f"{name!r} is not a locale: name the folder by language and region, as in pt-BR")
-    paths = _layers(name, folder)
+    paths = layers(name, folder)
     if not paths:
         raise TemplatesError(f"templates/{name}/{FILE} cannot be read: there is no such file")
-    return _load(name, tuple((path, _stamp(path)) for path in paths))
+    return _load(name, stamped(paths))
 
 
 @lru_cache(maxsize=8)
-def _shipped(folder: Path) -> dict[str, Path]:
-    return _own(folder)
+def _shipped(folder: Path, file: str = FILE) -> dict[str, Path]:
+    return _own(folder, file)
 
 
-def _own(folder: Path | None) -> dict[str, Path]:
-    return {path.parent.name: path for path in folder.glob(f"*/{FILE}")} if folder is not None else {}
+def _own(folder: Path | None, file: str = FILE) -> dict[str, Path]:
+    return {path.parent.name: path for path in folder.glob(f"*/{file}")} if folder is not None else {}
 
 
-def _layers(name: str, folder: Path | None) -> list[Path]:
+def layers(name: str, folder: Path | None, file: str = FILE) -> list[Path]:
     """The files that make a locale, the most general first: shipped, the language's own, the region's own."""
-    shipped, own = _shipped(FOLDER), _own(folder)
+    shipped, own = _shipped(FOLDER, file), _own(folder, file)
     language = str(parse_locale(name).language)
     sister = nearest(name, shipped)
     base = shipped.get(sister) if parse_locale(sister).language == language else None
     general = own.get(language) if language != name else None
     return [path for path in (base, general, own.get(name)) if path is not None]
+
+
+def stamped(paths: Iterable[Path]) -> Layers:
+    """The files with what a change of them changes: they are read once, and again when somebody wrote."""
+    return tuple((path, _stamp(path)) for path in paths)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -219,13 +228,19 @@ def _shown(path: Path) -> str:
 
 
 @lru_cache(maxsize=64)
-def _load(name: str, layers: tuple[tuple[Path, tuple[int, int]], ...]) -> Catalogue:
-    merged: dict[str, Any] = {}
-    for path, _ in layers:
-        merged = _laid_over(merged, _read(path))
-    origin = " with ".join(_shown(path) for path, _ in layers)
+def _load(name: str, files: Layers) -> Catalogue:
+    words, origin = merged(Words, files)
+    return Catalogue(name, words, origin)
+
+
+def merged(model: type[W], files: Layers) -> tuple[W, str]:
+    """What the files say together, and their names for errors. Raises TemplatesError for their mistakes."""
+    found: dict[str, Any] = {}
+    for path, _ in files:
+        found = _laid_over(found, _read(path))
+    origin = " with ".join(_shown(path) for path, _ in files)
     try:
-        return Catalogue(name, Words.model_validate(merged), origin)
+        return model.model_validate(found), origin
     except ValidationError as error:
         places = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise TemplatesError(f"{origin}: {places}") from error
@@ -244,11 +259,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
+    both = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _laid_over(merged[key], value) if both else value
-    return merged
+        deeper = isinstance(value, dict) and isinstance(both.get(key), dict)
+        both[key] = _laid_over(both[key], value) if deeper else value
+    return both
 
 
 @lru_cache(maxsize=4096)
@@ -285,7 +300,8 @@ def _strong(value: str) -> str:
     return f"{_OPEN}{value}{_CLOSE}"
 
 
-def _marked(text: str) -> Markup:
+def marked(text: str) -> Markup:
+    """The text as HTML: escaped, its marks become tags."""
     html = str(escape(text))
     for mark, tag in _TAGS:
         html = html.replace(mark, tag)
@@ -305,7 +321,7 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"strong": _strong, "marked": _marked, "capitalise": _capitalise}
+    environment.filters |= {"strong": _strong, "marked": marked, "capitalise": _capitalise}
     return environment
 
 

@@ -14,6 +14,7 @@ from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPL
 from dunning.messages.catalogue import NEUTRAL, SENT, Catalogue, TemplatesError, available_locales, load
 from dunning.messages.context import Business, MessageContext, Rendered
 from dunning.messages.locales import DEFAULT, full_day, nearest, short_day, without_isolates
+from dunning.messages.page_words import PAGE_FACTS, PageWords, page_text
 from dunning.messages.render import RenderError, fits_subject, render, variables
 from dunning.messages.sms import normalise, segments
 from dunning.messages.untranslated import untranslated
@@ -61,6 +62,7 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
         yield str(error)
         return
     yield from _gaps(catalogue)
+    yield from _page_faults(catalogue, folder, business)
     yield from untranslated(catalogue.words, english.words)
     if nearest(name, available_locales(folder)) != name:
         yield "its customers get the words of another locale: is its folder there twice under two names?"
@@ -97,6 +99,27 @@ def _gaps(catalogue: Catalogue) -> Iterator[str]:
     for noun, forms in words.counts:
         for tag in sorted(needed - set(forms)):
             yield f"counts.{noun}.{tag} is missing: the language has this plural form"
+
+
+def _page_faults(catalogue: Catalogue, folder: Path | None, business: Business) -> Iterator[str]:
+    """What is wrong with the strings of the customer's page, all facts known."""
+    locale = parse_locale(catalogue.locale)
+    day = full_day(longest_days(locale)[0], locale)
+    facts = dict.fromkeys(PAGE_FACTS, day) | {"business": business.name, "support": business.support_contact}
+    try:
+        text = page_text(catalogue.locale, facts, folder)
+    except TemplatesError as error:
+        yield str(error)
+        return
+    for name in PageWords.model_fields:
+        try:
+            told = text(name)
+        except TemplatesError as error:
+            yield f"page, {name}: {error}"
+            continue
+        for word in catalogue.words.never:
+            if word.lower() in told.lower():
+                yield f"page, {name} says {word!r}: it discloses, blames or threatens"
 
 
 def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) -> Iterator[MessageContext]:

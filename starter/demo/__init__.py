@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
+from dunning import links
 from ledger import Ledger
 from sandbox.control_client import ControlClient
 from starter.client import DunningClient
@@ -64,10 +65,11 @@ async def _play(stack: Stack, console: Console) -> bool:
         with screen.live(conductor.stories):
             await conductor.play()
         verdicts = judge(conductor.stories, await control.stripe_books())
+        pages = {s.member.invoice: await _page_of(s, stack) for s in conductor.stories if s.open}
     console.print()
     console.print(summary(verdicts))
     console.print(f"\n{totals(conductor.stories)}\n")
-    for line in _farewell(conductor.stories, stack.addresses):
+    for line in _farewell(conductor.stories, stack.addresses, pages):
         console.print(line, markup=False, soft_wrap=True)
     return all(verdict.good for verdict in verdicts)
 
@@ -85,7 +87,19 @@ async def _conductor(stack: Stack, screen: Screen) -> AsyncIterator[tuple[Conduc
             await ledger.close()
 
 
-def _farewell(stories: Sequence[Story], where: Addresses) -> list[str]:
+async def _page_of(story: Story, stack: Stack) -> str:
+    """The customer's page, as the link in the newest message leads to it."""
+    assert story.case is not None
+    ledger = await asyncio.to_thread(Ledger.open, stack.settings.database_url)
+    try:
+        newest = (await ledger.dispatches.of_case(story.case.id))[-1]
+    finally:
+        await ledger.close()
+    key, base = stack.environment["DUNNING_SECRET_KEY"], stack.environment["PUBLIC_BASE_URL"]
+    return links.address(base, links.token(key, story.case.id, newest.step, newest.channel))
+
+
+def _farewell(stories: Sequence[Story], where: Addresses, pages: Mapping[str, str]) -> list[str]:
     """Where to look, and what to play with."""
     longest = max(stories, key=lambda story: (not story.open, len(story.entries)))
     left = [story for story in stories if story.open and story.case]
@@ -99,6 +113,8 @@ def _farewell(stories: Sequence[Story], where: Addresses) -> list[str]:
             "",
             f"{story.role.name} is yours to play with, in grace until {story.case.last_day:%a %d %b}:",
             f"  {_case_url(story, where)}",
+            "The page that the customer's messages lead to:",
+            f"  {pages[story.member.invoice]}",
             "Give more time, and look again (from this folder):",
             f"  {extend_command(story, where)}",
         ]

@@ -1,0 +1,178 @@
+"""What the page says: from facts and offers to HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dunning.messages.context import Business
+from dunning.messages.page_words import PageText
+from dunning.page import Offers
+from dunning.values import Outcome, Stage
+from starter.page.hosted import Owed
+
+_FOLDER = Path(__file__).parent / "templates"
+STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8").strip()
+_pages = Environment(
+    loader=FileSystemLoader(_FOLDER),
+    undefined=StrictUndefined,
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+#: Seals a form: the action, and the fields that the page itself writes into it.
+Seal = Callable[[str, Mapping[str, str]], str]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence above the page. `amiss`: something did not happen as asked."""
+
+    text: str
+    amiss: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the customer stands: what is owed, what the open case offers, or how it ended."""
+
+    owed: Owed
+    offers: Offers | None  # None: no case is open
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Writes pages of one locale, for one business."""
+
+    t: PageText
+    business: Business
+    notice: Notice | None = None
+
+    def page(self, standing: Standing, seal: Seal) -> str:
+        """The page itself."""
+        t, offers = self.t, standing.offers
+        moving = offers is not None and not offers.processing
+        invoices = [
+            {
+                "name": t("invoice", invoice_number=t.placed(invoice.number) if invoice.number else None),
+                "product": invoice.product,
+                "amount": t.money(invoice.owed),
+                "pay": t("pay", amount=t.money(invoice.owed)),
+                "url": invoice.pay_url if offers is None or moving else None,
+            }
+            for invoice in standing.owed.invoices
+        ]
+        return self._render(
+            "page",
+            seal=_sealing(seal),
+            heading=self._heading(standing),
+            lines=self._lines(standing),
+            invoices=invoices,
+            total=t.money(*standing.owed.totals) if invoices else "",
+            can_pay=any(invoice["url"] for invoice in invoices),
+            card=moving,
+            promise_days=[(d.isoformat(), t.day(d)) for d in offers.promise_days] if offers else [],
+            more_time=self.more_time(offers),
+            waiting=self.waiting(offers),
+        )
+
+    def sure(self, do: str, question: str, consequence: str, yes: str, seal: Seal, **fields: str) -> str:
+        """The second step of what should not happen by a slip, or by a mail scanner that sends forms."""
+        return self._render(
+            "sure",
+            seal=_sealing(seal),
+            do=do,
+            question=question,
+            consequence=consequence,
+            yes=yes,
+            fields=fields,
+        )
+
+    def gone(self) -> str:
+        """The link leads nowhere: unknown, expired and revoked ones look alike."""
+        return self._render("gone", name="gone")
+
+    def slow(self) -> str:
+        """Too many requests."""
+        return self._render("gone", name="slow")
+
+    def moment(self, at: datetime, zone: str) -> str:
+        """The day of a moment where the customer is."""
+        return self.t.day(at.astimezone(ZoneInfo(zone)).date())
+
+    def _render(self, template: str, /, **values: Any) -> str:
+        return _pages.get_template(f"{template}.html.jinja").render(
+            t=self.t,
+            style=Markup(STYLE),
+            business=self.business.name,
+            postal_address=", ".join((self.business.postal_address or "").split("\n")) or None,
+            notice=self.notice.text if self.notice else None,
+            notice_amiss=bool(self.notice and self.notice.amiss),
+            **values,
+        )
+
+    def _heading(self, standing: Standing) -> str:
+        if standing.owed.invoices:
+            return self.t("open", amount=self.t.money(*standing.owed.totals))
+        return self.t("ended" if standing.outcome in _LOST else "settled")
+
+    def _lines(self, standing: Standing) -> list[str]:
+        t, offers = self.t, standing.offers
+        if offers is None or not standing.owed.invoices:
+            lost = standing.outcome in _LOST
+            return [] if standing.owed.invoices else [t("ended_text" if lost else "settled_text")]
+        if offers.processing:
+            return [t("processing")]
+        if offers.stage is Stage.SUSPENDED:
+            return [t("paused")]
+        return [t("keep", last_day=t.day(offers.last_day))]
+
+    def more_time(self, offers: Offers | None) -> str:
+        """How much more time there is to have, and how; an empty text if there is none."""
+        if offers is None or offers.more_time is None:
+            return ""
+        more = offers.more_time
+        days = self.t.days(more.days)
+        if more.answer_by is None:
+            return self.t("time_at_once", granted_days=days)
+        return self.t("time_by_person", granted_days=days, answer_by=self.moment(more.answer_by, offers.zone))
+
+    def waiting(self, offers: Offers | None) -> str:
+        """Until when a request for more time is answered; an empty text if none waits."""
+        if offers is None or offers.answer_by is None:
+            return ""
+        return self.t("time_waits", answer_by=self.moment(offers.answer_by, offers.zone))
+
+
+#: How cases end that lost the customer.
+_LOST = (Outcome.WRITTEN_OFF, Outcome.CANCELED)
+
+
+def _sealing(seal: Seal) -> Callable[..., Markup]:
+    """What every form of the page carries: what to do, the page's own fields, and the seal over both."""
+
+    def fields(do: str, written: Mapping[str, str] | None = None) -> Markup:
+        own = dict(written or {})
+        carried = {"do": do, **own, "seal": seal(do, own)}
+        return Markup("").join(
+            Markup('<input type="hidden" name="{}" value="{}">').format(*item) for item in carried.items()
+        )
+
+    return fields
+
+
+def as_day(text: str) -> date | None:
+    """A day as forms write it, if it is one."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
