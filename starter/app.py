@@ -23,6 +23,7 @@ from starter.limits import BodyLimit
 from starter.metrics import Metrics
 from starter.refusals import error_response
 from starter.settings import Settings
+from starter.unsubscribe import add_unsubscribe
 from starter.webhooks.routes import add_webhooks
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,7 @@ def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
     metrics = Metrics()
     _add_errors(app)
     add_webhooks(app, settings, client, ledger, metrics)
+    add_unsubscribe(app, settings, ledger)
     _add_health(app, settings, client, ledger, metrics)
     app.include_router(api_router(settings, DunningClient.over(client, settings), ledger))
     if not settings.dunning_api_keys:
