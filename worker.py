@@ -39,6 +39,7 @@ from starter.errors import DunningError, SettingsError
 from starter.logs import configure
 from starter.settings import Settings
 from starter.temporal import connect, runtime
+from starter.unsubscribe import unsubscribe_links
 from starter.webhooks.receiver import Receiver
 from starter.webhooks.twilio import STATUS_PATH
 from workflows.invoice_dunning import InvoiceDunning
@@ -87,7 +88,7 @@ def make_workers(
         task_queue=queues[0],
         workflows=WORKFLOWS,
         activities=[
-            ProviderEmail(deps, mailer).send_email,
+            ProviderEmail(deps, mailer, unsubscribe_links(settings)).send_email,
             ProviderSms(deps, texter).send_sms,
             LedgerRecords(deps.ledger, deps.policies).decide,
             RiskWatch(deps.ledger, deps.policies).review_risks,

@@ -30,6 +30,7 @@ from dunning.messages.catalogue import TemplatesError
 from dunning.messages.context import MessageContext, Rendered
 from dunning.messages.render import RenderError, render
 from dunning.money import Money
+from dunning.values import Channel
 from ledger.contacts import Terms
 
 #: The one step that still speaks to a debtor after the engine itself gave the invoice up.
@@ -106,9 +107,17 @@ class Dispatching:
             return this.ended("not_needed", f"the invoice is {facts.status}", facts)
         if self._address(told) is None or this.send.channel not in facts.channels:
             return this.ended("unreachable", f"no address or no consent for {this.send.channel}")
+        if not await self._is_wanted(this, facts):
+            return this.ended("unreachable", "the customer unsubscribed from reminders")
         link = await self._link(this, told, facts)
         words = self._words(this, told, facts, link)  # before the claim: what cannot be written was not sent
         return await self._claimed(this, told, facts, words)
+
+    async def _is_wanted(self, this: Try, facts: Invoice) -> bool:
+        """Whether the customer wants e-mails of this group; what is not optional is always wanted."""
+        if this.send.group == "critical" or this.send.channel is not Channel.EMAIL:
+            return True
+        return await self._ledger.consents.wants_reminders(this.order.ref.account, facts.customer)
 
     async def _before(self, this: Try) -> MessageSent | None:
         """What an earlier try of the same message left in the ledger."""

@@ -49,6 +49,7 @@ class Mail:
     sender_email: str
     sender_name: str
     reply_to: str | None = None
+    unsubscribe_url: str | None = None  # by one click; None: the message is none to unsubscribe from
 
 
 class Mailer(Protocol):
@@ -125,6 +126,9 @@ def payload(mail: Mail) -> dict[str, Any]:
     }
     if mail.reply_to:
         body["reply_to"] = {"email": mail.reply_to}
+    if mail.unsubscribe_url:  # RFC 8058; SendGrid signs both with DKIM
+        one_click = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+        body["headers"] = {"List-Unsubscribe": f"<{mail.unsubscribe_url}>"} | one_click
     return body
 
 

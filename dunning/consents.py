@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 #: `revoked`, `granted`: the customer's own wish. `dead`: the address takes no mail or text of this channel.
 #: `failing`: it did not this time; when the next message fails as well, the address is dead.
-Effect = Literal["revoked", "granted", "dead", "failing"]
+#: `reminders_…`: the wish is about the optional messages alone.
+Effect = Literal["revoked", "granted", "reminders_revoked", "reminders_granted", "dead", "failing"]
 
 #: How often in a row a message may fail to reach an address that is not known to be dead.
 PATIENCE = 2
@@ -55,6 +56,8 @@ def of_sendgrid(event: str, *, bounce: str = "", reason: str = "") -> Effect | N
     """
     if event in ("spamreport", "unsubscribe"):
         return "revoked"
+    if event in ("group_unsubscribe", "group_resubscribe"):  # of a group that the business set up at SendGrid
+        return "reminders_revoked" if event == "group_unsubscribe" else "reminders_granted"
     if event == "bounce":
         return None if bounce == "blocked" else "dead"
     return _DROPPED.get(reason.strip().lower()) if event == "dropped" else None

@@ -10,7 +10,7 @@ from pydantic import Field
 from dunning.case import CaseRef, CaseState, Entry, Event, Turn
 from dunning.policy import ContactLimits, PolicySnapshot
 from dunning.policy_sections import SuspensionKind
-from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Value, WaitingOn
+from dunning.values import Channel, DeclineClass, MessageGroup, Outcome, RecoveredVia, Value, WaitingOn
 
 
 class ReadInvoice(Value):
@@ -51,6 +51,7 @@ class Send(Value):
     days: int | None = None  # of an extension
     day: date | None = None  # that an answer is about: promised, or when a person answers
     to_debtor: bool = True  # false for answers to a payment: they go out although the invoice is paid
+    group: MessageGroup = "critical"
     counts: bool = True  # as a contact; answers to what the customer did do not
     limits: ContactLimits | None = None  # those it must keep; None: none
     extra: bool = False  # the step was said on another channel: it leaves the last slot to others

@@ -37,7 +37,7 @@ from dunning.policy_sections import (
     WholeDays,
 )
 from dunning.risk import RiskRules
-from dunning.values import Channel, Section
+from dunning.values import Channel, MessageGroup, Section
 
 _DAY = timedelta(days=1)
 
@@ -108,6 +108,7 @@ class BeforeGrace(Section):
     retryable: Duration
     customer: Duration
     channels: Channels
+    group: MessageGroup = "critical"
 
 
 class InGrace(Section):
@@ -118,6 +119,7 @@ class InGrace(Section):
     after_start: Duration | None = None
     before_end: Duration | None = None
     channels: Channels
+    group: MessageGroup = "critical"
 
     @model_validator(mode="after")
     def _one_anchor(self) -> InGrace:
@@ -131,6 +133,7 @@ class AnswerMessage(Section):
 
     template: Template
     channels: Channels
+    group: MessageGroup = "critical"
 
 
 class Answers(Section):

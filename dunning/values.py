@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import PydanticUndefined
@@ -90,6 +90,11 @@ class Channel(StrEnum):
     EMAIL = "email"
     SMS = "sms"
     WHATSAPP = "whatsapp"
+
+
+#: `critical`: what changes the subscription, and when; it goes out as long as e-mail is wanted at all.
+#: `optional`: reminders, from which one click unsubscribes.
+MessageGroup = Literal["critical", "optional"]
 
 
 class DeclineClass(StrEnum):

@@ -14,7 +14,7 @@ from dunning.grace import due_day
 from dunning.messages import ANSWERS_ABOUT_A_DAY, NAMES_LAST_DAY
 from dunning.policy import AnswerMessage, Policy
 from dunning.retries import next_retry
-from dunning.values import RETRYABLE, Channel, DeclineClass, Stage
+from dunning.values import RETRYABLE, Channel, DeclineClass, MessageGroup, Stage
 
 #: A message that a provider could not take for so long has lost its moment.
 LIFE_OF_A_MESSAGE = timedelta(hours=24)
@@ -118,10 +118,20 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         days=days,
         day=_day_in(word.step),
         to_debtor=word.step.split(":")[0] not in ("recovered", "restored"),
+        group=_group_of(word.step, policy),
         counts=counts,
         limits=policy.messages.limits if counts else None,
         extra=state.stage is Stage.GRACE and _said_elsewhere(word, state),
     )
+
+
+def _group_of(step: str, policy: Policy) -> MessageGroup:
+    """Whether the step's message changes something or only reminds."""
+    name = step.split(":", maxsplit=1)[0]
+    groups = {message.step: message.group for message in policy.messages.before_grace}
+    groups |= {message.step: message.group for message in policy.messages.grace}
+    answer = answer_message(policy, step)
+    return groups.get(name, answer.group if answer else "critical")
 
 
 def _day_in(step: str) -> date | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import Select, and_, func, select
 from sqlmodel import col
 
-from dunning.values import Channel
+from dunning.values import Channel, MessageGroup
 from ledger.database import Database, insert_once
 from ledger.records import ConsentRecord, ConsentState, from_row
 from ledger.tables import ConsentRow
@@ -27,6 +28,7 @@ class Consents:
         account: str,
         customer: str,
         channel: Channel,
+        group: MessageGroup | Literal[""] = "",
         state: ConsentState,
         source: str,
         at: datetime,
@@ -37,12 +39,14 @@ class Consents:
         """Append a statement; False if the same was said at the same moment (a webhook that came twice).
 
         `source` says where it was made (`sms_keyword`, `customer_page`, `support`, …), `text` in which words.
-        `just_now`: it is the last word, whatever another clock says of what was said before.
+        `group`: only these messages of the channel, else all. `just_now`: it is the last word, whatever
+        another clock says of what was said before.
         """
         row = ConsentRow(
             account=account,
             customer=customer,
             channel=channel,
+            group=group,
             state=state,
             source=source,
             at=at,
@@ -56,7 +60,13 @@ class Consents:
 
     async def state(self, account: str, customer: str) -> dict[Channel, ConsentState]:
         """What counts now, by channel; a channel of which nothing was said is left out."""
-        return {said.channel: said.state for said in await self.history(account, customer)}
+        said = await self.history(account, customer)
+        return {one.channel: one.state for one in said if not one.group}
+
+    async def wants_reminders(self, account: str, customer: str) -> bool:
+        """Whether the optional e-mails may go out, as far as e-mail is wanted at all."""
+        said = [one.state for one in await self.history(account, customer) if one.group == "optional"]
+        return not said or said[-1] == "granted"
 
     async def history(self, account: str, customer: str) -> tuple[ConsentRecord, ...]:
         """All statements of a customer, oldest first."""

@@ -13,7 +13,7 @@ from dunning.deliveries import Delivery
 from dunning.reconciliation import Kind, Remedy
 from dunning.replies import ReplyKind
 from dunning.risk import Flag, Level
-from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
+from dunning.values import Channel, MessageGroup, Outcome, RecoveredVia, Stage, WaitingOn
 
 ClaimState = Literal["new", "reserved", "done"]
 AttemptState = Literal["new", "reserved", "done", "refused"]
@@ -350,6 +350,7 @@ class ConsentRecord:
     account: str
     customer: str
     channel: Channel
+    group: MessageGroup | Literal[""]
     state: ConsentState
     source: str
     at: datetime

@@ -264,12 +264,13 @@ class ConsentRow(Row, table=True):
     """One statement about a channel. Nothing is overwritten: the newest counts."""
 
     __tablename__ = "consents"
-    __table_args__ = (UniqueConstraint("account", "customer", "channel", "at", "state", "source"),)
+    __table_args__ = (UniqueConstraint("account", "customer", "channel", "group", "at", "state", "source"),)
 
     id: int | None = Field(default=None, sa_column=Column(Integer, primary_key=True, autoincrement=True))
     account: str
     customer: str
     channel: Channel = Field(sa_column=Column(Name(Channel), nullable=False))
+    group: str = ""  # dunning.values.MessageGroup; empty: the whole channel
     state: str
     source: str
     at: datetime = Field(sa_type=UtcDateTime)

@@ -7,12 +7,11 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from dunning.values import Channel
 from ledger import Ledger
 from starter.access import Caller, Gate
 from starter.api_models import Account, ConsentsView, CustomerId, StatementBody, errors
 from starter.views import statement_json
-from starter.wishes import EVERYWHERE, Wishes
+from starter.wishes import ABOUT, Wishes
 
 
 def add_customers(router: APIRouter, gate: Gate, ledger: Ledger, wishes: Wishes) -> None:
@@ -30,11 +29,13 @@ def add_customers(router: APIRouter, gate: Gate, ledger: Ledger, wishes: Wishes)
         customer_id: CustomerId, body: StatementBody, caller: Caller = supporter, account: Account = ""
     ) -> dict[str, Any]:
         """Keep what a customer wants. It counts at once, also for messages that are planned."""
+        about = ABOUT[body.channel]
         await wishes.state(
             account,
             customer_id,
-            EVERYWHERE if body.channel == "all" else (Channel(body.channel),),
+            about.channels,
             body.state,
+            group=about.group,
             source="support",
             at=datetime.now(UTC),
             by=caller.signs(body.by),
@@ -50,7 +51,8 @@ async def consents_json(ledger: Ledger, account: str, customer: str) -> dict[str
     return {
         "customer": customer,
         "account": account,
-        "channels": {said.channel.value: said.state for said in history},
+        "channels": {said.channel.value: said.state for said in history if not said.group},
+        "reminders": await ledger.consents.wants_reminders(account, customer),
         "dead": {channel.value: why for channel, why in dead.items()},
         "history": [statement_json(said) for said in history],
     }

@@ -179,7 +179,9 @@ class StatementBody(BaseModel):
         },
     )
 
-    channel: Literal["email", "sms", "whatsapp", "all"]
+    channel: Literal["email", "sms", "whatsapp", "all", "reminders"] = Field(
+        description="`reminders` are the optional e-mails alone"
+    )
     state: Literal["granted", "revoked"]
     reason: str = Field(min_length=1, max_length=500)
     by: str | None = Field(default=None, max_length=100)
@@ -189,6 +191,7 @@ class StatementView(BaseModel):
     """One statement about a channel: where it was made, by whom, and in which words."""
 
     channel: Channel
+    group: str
     state: str
     source: str
     at: datetime
@@ -202,6 +205,7 @@ class ConsentsView(BaseModel):
     customer: str
     account: str
     channels: dict[Channel, str]
+    reminders: bool
     dead: dict[Channel, str]
     history: list[StatementView]
 

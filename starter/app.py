@@ -24,6 +24,7 @@ from starter.metrics import Metrics
 from starter.page.routes import is_configured, page_router
 from starter.refusals import error_response
 from starter.settings import Settings
+from starter.unsubscribe import add_unsubscribe
 from starter.webhooks.routes import add_webhooks
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
     metrics = Metrics()
     _add_errors(app)
     add_webhooks(app, settings, client, ledger, metrics)
+    add_unsubscribe(app, settings, ledger)
     _add_health(app, settings, client, ledger, metrics)
     dunning = DunningClient.over(client, settings)
     app.include_router(api_router(settings, dunning, ledger))

@@ -20,7 +20,7 @@ from starter.settings import Settings
 from starter.temporal import connect
 from starter.views import reply_json
 from starter.webhooks.receiver import Receiver
-from starter.wishes import EVERYWHERE, Wishes
+from starter.wishes import ABOUT, Wishes
 
 consent_app = typer.Typer(name="consent", help="What customers want to be reached by.", no_args_is_help=True)
 replies_app = typer.Typer(name="replies", help="What customers wrote back.", no_args_is_help=True)
@@ -54,13 +54,12 @@ def show_consents(customer: Customer, *, account: Account = "", as_json: Json = 
         said = found["channels"].get(channel.value) or _UNSAID[channel]
         dead = found["dead"].get(channel.value)
         say_fields({channel.value: f"{said}; an address takes nothing: {dead}" if dead else said})
+    say_fields({"reminders": "wanted" if found["reminders"] else "revoked"})
     if found["history"]:
         say("")
-        rows = [
-            (moment(s["at"]), s["channel"], s["state"], s["source"], s["by"], s["text"])
-            for s in found["history"]
-        ]
-        say_table(("At (UTC)", "Channel", "State", "Source", "By", "Why"), rows)
+        names = ("channel", "group", "state", "source", "by", "text")
+        rows = [(moment(s["at"]), *(s[name] for name in names)) for s in found["history"]]
+        say_table(("At (UTC)", "Channel", "Group", "State", "Source", "By", "Why"), rows)
 
 
 _UNSAID = {
@@ -73,7 +72,10 @@ _UNSAID = {
 @consent_app.command("set")
 def set_consent(
     customer: Customer,
-    channel: Annotated[Literal["email", "sms", "whatsapp", "all"], typer.Argument(help="Or all of them.")],
+    channel: Annotated[
+        Literal["email", "sms", "whatsapp", "all", "reminders"],
+        typer.Argument(help="Or all of them, or only the optional e-mails."),
+    ],
     state: Annotated[Literal["granted", "revoked"], typer.Argument(help="What the customer wants.")],
     *,
     reason: Annotated[str, typer.Option(help="Where the customer said so.")],
@@ -87,8 +89,9 @@ def set_consent(
             await wishes.state(
                 account,
                 customer,
-                EVERYWHERE if channel == "all" else (Channel(channel),),
+                ABOUT[channel].channels,
                 state,
+                group=ABOUT[channel].group,
                 source="support",
                 at=datetime.now(UTC),
                 by=by or user(),

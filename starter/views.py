@@ -81,7 +81,7 @@ def _delivery(message: DispatchRecord) -> Entry | None:
 
 def statement_json(said: ConsentRecord) -> dict[str, Any]:
     """A statement about a channel."""
-    names = ("channel", "state", "source", "at", "by", "text")
+    names = ("channel", "group", "state", "source", "at", "by", "text")
     return {name: plain(getattr(said, name)) for name in names}
 
 

@@ -5,18 +5,30 @@ The ledger is asked before every message, so a statement counts at once; cases a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from dunning.correspondence import hint
-from dunning.values import Channel
+from dunning.values import Channel, MessageGroup
 from ledger import Ledger
 from ledger.records import CaseRecord, ConsentState
 from starter.webhooks.receiver import MOST_CASES, Receiver
 
-#: What `all` means: nothing is said any more, or everything may be.
-EVERYWHERE = tuple(Channel)
+
+class About(NamedTuple):
+    """What a statement is about: channels, or a group of their messages."""
+
+    channels: tuple[Channel, ...]
+    group: MessageGroup | Literal[""] = ""
+
+
+#: By the names that people use. `all`: nothing is said any more, or everything may be.
+ABOUT: Mapping[str, About] = {
+    **{channel.value: About((channel,)) for channel in Channel},
+    "all": About(tuple(Channel)),
+    "reminders": About((Channel.EMAIL,), "optional"),
+}
 
 
 class Wishes:
@@ -37,8 +49,9 @@ class Wishes:
         by: str,
         text: str = "",
         just_now: bool = True,
+        group: MessageGroup | Literal[""] = "",
     ) -> int:
-        """Keep a statement about channels; returns how many cases were told.
+        """Keep a statement about channels, or a group of their messages; returns how many cases were told.
 
         Consent gives an address that was found dead another chance. `just_now`: see `Consents.set`.
         """
@@ -48,6 +61,7 @@ class Wishes:
                 account=account,
                 customer=customer,
                 channel=channel,
+                group=group,
                 state=state,
                 source=source,
                 at=at,
@@ -55,6 +69,8 @@ class Wishes:
                 text=text,
                 just_now=just_now,
             )
+            if group:  # whoever sends looks it up; no plan changes
+                continue
             if new and state == "granted":
                 await self._ledger.addresses.revive(account, customer, channel)
             what = hint(f"consent.{state}", channel=channel.value, why=source.replace("_", " "))

@@ -85,13 +85,14 @@ class Feedback:
         match news.effect:
             case "dead" | "failing" as how:
                 await addresses.failed(dispatch.id, at=news.at, reason=news.detail, for_good=how == "dead")
-            case "revoked" | "granted" as wish:
+            case "revoked" | "granted" | "reminders_revoked" | "reminders_granted" as wish:
                 case = await self._ledger.cases.get(dispatch.case_id)
                 await self._wishes.state(
                     case.account if case else "",
                     dispatch.customer,
                     (dispatch.channel,),
-                    wish,
+                    "revoked" if wish.endswith("revoked") else "granted",
+                    group="optional" if wish.startswith("reminders") else "",
                     source=f"{news.provider}_{news.event}",
                     at=news.at,
                     by="customer",

@@ -102,4 +102,3 @@ class Replies:
             by="customer",
             text=reply.id,
         )
-

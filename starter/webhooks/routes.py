@@ -43,9 +43,7 @@ def add_webhooks(app: FastAPI, settings: Settings, client: Client, ledger: Ledge
     receiver = Receiver(client, ledger, timeout)
     feedback = Feedback(ledger, receiver, timeout)
     folder = settings.dunning_policies
-    replies = Replies(
-        ledger, receiver, 2 * timeout.total_seconds(), folder / "templates" if folder else None
-    )
+    replies = Replies(ledger, receiver, 2 * timeout.total_seconds(), folder / "templates" if folder else None)
     routes: dict[str, tuple[str, Handler]] = {
         "/webhooks/stripe": ("stripe", _stripe(settings, receiver, metrics)),
         "/webhooks/sendgrid": ("sendgrid", _sendgrid(settings, feedback, metrics)),

@@ -26,6 +26,7 @@ TOLERANCE = 300
 
 #: Idempotency keys of the engine's own calls start with this; what such a call caused wakes nobody.
 OWN_CALLS = "dunning-"
+_LONGEST_TEXT = 500
 
 #: These open a case,
 FAILURES = frozenset({"invoice.payment_failed", "invoice.payment_action_required"})
@@ -144,7 +145,7 @@ def translate(body: bytes) -> StripeEvent:
             previous=_mapping(previous),
             changed=frozenset(previous) if isinstance(previous, dict) else None,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError) as error:
         raise Malformed("the body is not a Stripe event: it has no id, type or created") from error
 
 
@@ -319,7 +320,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """A text as Stripe writes ids, types and keys; nothing else may reach the ledger or Temporal."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT:
+        return None
+    return value if value.isascii() and value.isprintable() else None
 
 
 def _moment(value: object) -> datetime:

@@ -72,9 +72,7 @@ class Inbound:
 def read_form(body: bytes) -> Form:
     """The fields of a raw body, with every value of a field that comes twice. Raises Malformed."""
     try:
-        fields = parse_qsl(
-            body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"
-        )
+        fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError:
         raise Malformed("the body is not a form of Twilio's") from None
     return ImmutableMultiDict(fields)

@@ -17,6 +17,7 @@ from activities.email import ProviderEmail
 from activities.mailer import SendGridMailer
 from activities.sms import ProviderSms
 from activities.texter import TwilioTexter
+from activities.unsubscribing import UnsubscribeLinks
 from dunning.case import CaseRef, CaseState
 from dunning.decision import Action, Charge, OpenOrder, Order, ReadInvoice, Send, Start
 from dunning.facts import Invoice
@@ -25,6 +26,7 @@ from ledger.records import CaseSummary
 from sandbox.control_client import ControlClient
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN
 
+BASE = "https://billing.example.com"
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
@@ -48,7 +50,9 @@ class Shop:
         self.ledger = deps.ledger
         self.stripe = deps.stripe.v1
         self.billing = StripeBilling(deps)
-        self.email = ProviderEmail(deps, SendGridMailer("SG.test", control.url, timeout=5.0))
+        self.email = ProviderEmail(
+            deps, SendGridMailer("SG.test", control.url, timeout=5.0), UnsubscribeLinks(BASE, "k" * 40)
+        )
         texter = TwilioTexter(
             ACCOUNT_SID, AUTH_TOKEN, control.url, messaging_service_sid="MG" + "0" * 32, timeout=5.0
         )
@@ -207,6 +211,7 @@ def message(
         names_last_day=last_day is not None,
         to_debtor=conditions.pop("to_debtor", True),
         limits=conditions.pop("limits", None),
+        group=conditions.pop("group", "critical"),
     )
     return order(ref, send, **conditions)
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from activities.unsubscribing import UnsubscribeLinks
 from dunning.case import CaseState, MessageSent
 from dunning.decision import Order
 from dunning.values import Channel
 from sandbox.control_client import SentMessage
-from tests.activities.shop import Renewal, Shop, before, message
+from tests.activities.shop import BASE, Renewal, Shop, before, message
 
 SEND = r"/v3/mail/send$"
 
@@ -103,6 +104,36 @@ async def test_who_revoked_the_consent_is_unreachable(shop: Shop) -> None:
     )  # fmt: skip
     assert (await send(shop, message(case.ref))).fate == "unreachable"
     assert await mails(shop) == []
+
+
+async def test_optional_mails_can_be_unsubscribed_from_and_no_others(shop: Shop) -> None:
+    renewal, case = await opened(shop)
+    await send(shop, message(case.ref, "second_notice"))
+    await send(shop, message(case.ref, "grace_reminder", group="optional"))
+    critical, optional = await mails(shop)
+    (_, row) = await shop.ledger.dispatches.of_case(case.ref.case_id)
+    assert critical.headers == {}
+    assert optional.headers == {
+        "List-Unsubscribe": f"<{UnsubscribeLinks(BASE, 'k' * 40).url(row.id)}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+
+    at = await shop.control.now()
+    whose = {"account": "", "customer": renewal.customer, "channel": Channel.EMAIL, "group": "optional"}
+    said = {"state": "revoked", "source": "one_click", "by": "customer"}
+    await shop.ledger.consents.set(**whose, **said, at=at)  # type: ignore[arg-type]
+    assert (await send(shop, message(case.ref, "reminder_2", group="optional"))).fate == "unreachable"
+    assert (await send(shop, message(case.ref, "third_notice"))).fate == "accepted"
+
+
+async def test_an_address_that_bounced_is_unreachable_until_it_is_another(shop: Shop) -> None:
+    renewal, case = await opened(shop)
+    await send(shop, message(case.ref))
+    (row,) = await shop.ledger.dispatches.of_case(case.ref.case_id)
+    await shop.ledger.addresses.failed(row.id, at=row.claimed_at, reason="bounce 5.1.1", for_good=True)
+    assert (await send(shop, message(case.ref, "second_notice"))).fate == "unreachable"
+    await shop.stripe.customers.update_async(renewal.customer, {"email": "ada@new.example"})
+    assert (await send(shop, message(case.ref, "second_notice"))).fate == "accepted"
 
 
 async def test_who_has_no_address_is_unreachable(shop: Shop) -> None:
