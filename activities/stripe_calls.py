@@ -18,6 +18,8 @@ from activities.stripe_objects import (
     INVOICE_EXPANSION,
     InvoiceList,
     PaymentError,
+    PaymentMethod,
+    PaymentMethods,
     StripeCharge,
     StripeCharges,
     StripeInvoice,
@@ -92,6 +94,14 @@ class StripeCalls:
                 {"payment_intent": intent, "limit": 100}, _options(ref)
             )
         return parse(StripeCharges, found).data
+
+    async def cards(self, ref: CaseRef, customer: str) -> tuple[PaymentMethod, ...]:
+        """The cards that are attached to the customer, newest first."""
+        with guarded("customers.payment_methods.list"):
+            found = await self._client.customers.payment_methods.list_async(
+                customer, {"type": "card", "limit": LONGEST_PAGE}, _options(ref)
+            )
+        return parse(PaymentMethods, found).data
 
     async def open_invoices(self, account: str, *, since: datetime | None, after: str | None) -> InvoiceList:
         """A page of the account's open invoices, newest first, those made since a moment; `after` an id."""

@@ -67,6 +67,12 @@ class PaymentMethod(MethodKinds):
     id: str
 
 
+class PaymentMethods(Wire):
+    """A list of payment methods, newest first."""
+
+    data: tuple[PaymentMethod, ...] = ()
+
+
 class Outcome(Wire):
     """`Charge.outcome`: what the network or Stripe's own rules said."""
 

@@ -65,6 +65,7 @@ class Invoice(Value):
     method: Method | None = None  # what Stripe would charge now
     method_set_on: Literal["invoice", "subscription", "customer"] | None = None
     customer_method: Method | None = None  # the customer's default, when something else comes before it
+    backup_consent: bool = False  # the customer agreed that another attached card is charged
     method_lock: str | None = None  # the ledger knows that this method must not be charged, and why
     auto_advance: bool | None = None  # whether Stripe acts on the invoice by itself
     failure: Failure | None = None

@@ -111,9 +111,7 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
         case InvoiceRead():
             return _reading(before, after, event)
         case Charged():
-            words = after.verdict.words if event.result == "declined" and after.verdict else event.words
-            text = f"attempt {event.number}: {_ATTEMPTS[event.result]}" + (f" ({words})" if words else "")
-            return Entry(at=event.at, what=f"attempt.{event.result}", text=text)
+            return Entry(at=event.at, what=f"attempt.{event.result}", text=_attempted(event, after))
         case MessageSent():
             text = f"{spoken(event.channel)} {named(event.step)}: {_FATES.get(event.fate, event.fate)}"
             if event.retry_at is not None:
@@ -140,6 +138,17 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
             return _lever(event, answer)
         case Turn():
             return _turned(event, after)
+
+
+def _attempted(event: Charged, after: CaseState) -> str:
+    ended, words = _ATTEMPTS[event.result], event.words
+    if event.backup and event.result == "not_needed" and words:
+        return f"attempt {event.number}, with the customer's next card: not made: {words}"
+    if event.backup:
+        ended = f"with the customer's next card: {ended}"
+    elif event.result == "declined" and after.verdict:
+        words = after.verdict.words
+    return f"attempt {event.number}: {ended}" + (f" ({words})" if words else "")
 
 
 def _reading(before: CaseState, after: CaseState, event: InvoiceRead) -> Entry | None:
