@@ -87,6 +87,17 @@ class StripeCalls:
             found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
         return parse(StripeCharge, found)
 
+    async def known_charge(self, ref: CaseRef, charge_id: str) -> StripeCharge | None:
+        """The same, or None when Stripe does not know it."""
+        with guarded("charges.retrieve"):
+            try:
+                found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
+            except stripe.InvalidRequestError as error:
+                if error.http_status == 404:
+                    return None
+                raise
+        return parse(StripeCharge, found)
+
     async def charges(self, ref: CaseRef, intent: str) -> tuple[StripeCharge, ...]:
         """The charges of a PaymentIntent, newest first: the last hundred, more than any rule lets happen."""
         with guarded("charges.list"):

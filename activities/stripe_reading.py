@@ -83,7 +83,8 @@ def invoice_facts(
         due_date=moment(due) if due is not None else None,
         next_payment_attempt=moment(upcoming) if upcoming is not None else None,
         processing=processing_intent(invoice) is not None,
-        paid_out_of_band=paid and paid_elsewhere(invoice),
+        paid_out_of_band=paid and not credited(invoice) and paid_elsewhere(invoice),
+        credited=paid and credited(invoice),
         paying_method=charged_method(charge) if paid and charge else None,
         method=method,
         method_set_on=place,
@@ -117,6 +118,11 @@ def traits_of(invoice: StripeInvoice, risk: Level) -> Traits:
 def gone(invoice_id: str, at: datetime) -> Invoice:
     """The facts of an invoice that Stripe does not know (any more)."""
     return Invoice(id=invoice_id, read_at=at, status="gone")
+
+
+def credited(invoice: StripeInvoice) -> bool:
+    """Whether credit notes took all that was owed, so that nobody had to pay anything."""
+    return invoice.amount_paid == 0 and invoice.pre_payment_credit_notes_amount > 0
 
 
 def paid_elsewhere(invoice: StripeInvoice) -> bool:

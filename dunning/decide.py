@@ -57,6 +57,8 @@ def over(state: CaseState) -> tuple[Outcome, str] | None:
     invoice = state.invoice
     if invoice.status == "paid" and _paid_unasked(state):
         return Outcome.NOT_APPLICABLE, "the invoice that was sent is paid: nothing had to be said"
+    if invoice.status == "paid" and invoice.credited:
+        return Outcome.VOIDED, "credit notes cover the whole invoice: nothing is owed any more"
     if invoice.status == "paid":
         return Outcome.RECOVERED, "the invoice is paid"
     if invoice.status == "void":

@@ -61,6 +61,7 @@ class Invoice(Value):
     next_payment_attempt: datetime | None = None
     processing: bool = False
     paid_out_of_band: bool = False
+    credited: bool = False  # paid by credit notes alone: no money came
     paying_method: Method | None = None  # what paid it, when it is paid
     method: Method | None = None  # what Stripe would charge now
     method_set_on: Literal["invoice", "subscription", "customer"] | None = None

@@ -20,6 +20,7 @@ from dunning.case import (
 )
 from dunning.grace import due_day
 from dunning.levers import Commanded
+from dunning.money import Money
 from dunning.reports import line
 from dunning.values import Channel
 
@@ -158,6 +159,11 @@ def _reading(before: CaseState, after: CaseState, event: InvoiceRead) -> Entry |
     if before.verdict != after.verdict and after.verdict is not None:
         text = f"another failure at Stripe: {after.verdict.words or after.verdict.code}"
         return Entry(at=event.invoice.read_at, what="invoice.failed", text=text)
+    owed, rest = before.invoice.amount_remaining, after.invoice.amount_remaining
+    if owed != rest:
+        money = Money(amount=rest, currency=after.invoice.currency)
+        text = f"{money.decimal:,} {money.currency} remain to be paid"
+        return Entry(at=event.invoice.read_at, what="invoice.amount_changed", text=text)
     old, new = before.invoice.method, after.invoice.method
     if new is not None and (old is None or old.identity != new.identity):
         return Entry(
