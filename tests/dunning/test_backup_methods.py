@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dunning.case import Charged, Event
@@ -79,6 +79,7 @@ class TestWhereItIsAgreed:
         assert days(case("insufficient_funds").to_the_end(), ["move_default"]) == []
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.sampled_from(["never", "consented"]),
     st.booleans(),
