@@ -24,6 +24,7 @@ from activities.email import ProviderEmail
 from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
 from activities.linking import PageLinks
 from activities.mailer import SendGridMailer
+from activities.payment_reports import PaymentReports
 from activities.policy_book import PolicyBook
 from activities.reconciling import Reconciling
 from activities.records import LedgerRecords
@@ -44,12 +45,13 @@ from starter.webhooks.receiver import Receiver
 from starter.webhooks.twilio import STATUS_PATH
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import PATIENCE
+from workflows.payment_report import PaymentReport
 from workflows.reconciliation import Reconciliation
 from workflows.risk_review import RiskReview
 
 log = logging.getLogger("dunning.worker")
 
-WORKFLOWS: list[type] = [InvoiceDunning, Reconciliation, RiskReview]
+WORKFLOWS: list[type] = [InvoiceDunning, PaymentReport, Reconciliation, RiskReview]
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
 
@@ -115,6 +117,7 @@ def make_workers(
             billing.cancel_subscription,
             reconciling.look,
             reconciling.examine,
+            PaymentReports(deps, receiver).tell_payer,
         ],
         max_concurrent_activities=50,
         max_task_queue_activities_per_second=settings.stripe_activities_per_second or None,

@@ -10,7 +10,7 @@ Stripe is only asked what became of it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,14 @@ from activities.context import business_time, log, too_late
 from activities.reader import InvoiceReader, Reading
 from activities.stripe_calls import StripeCalls, card_error, explained
 from activities.stripe_objects import INVOICE_EXPANSION, StripeCharge, StripeInvoice
-from activities.stripe_reading import failed_charge, moment, processing_intent, refusal, telling_intent
+from activities.stripe_reading import (
+    failed_charge,
+    moment,
+    next_card,
+    processing_intent,
+    refusal,
+    telling_intent,
+)
 from activities.witness import lock_of, planned, reached_network, result_of
 from dunning.budget import Planned
 from dunning.case import AttemptResult, Charged
@@ -50,10 +57,14 @@ class Try:
     number: int
     blind: bool
     at: datetime
+    backup: bool = False
+    tried: tuple[str, ...] = ()
 
     def result(self, result: AttemptResult, **more: Any) -> Charged:
         """How the attempt ended."""
-        return Charged(number=self.number, at=self.at, result=result, blind=self.blind, **more)
+        return Charged(
+            number=self.number, at=self.at, result=result, blind=self.blind, backup=self.backup, **more
+        )
 
 
 class Charging:
@@ -69,7 +80,7 @@ class Charging:
         action = order.action
         if not isinstance(action, Charge):
             raise TypeError(f"charge was given {action.kind}: schedule the activity that fits the action")
-        this = Try(order, action.number, action.blind, business_time())
+        this = Try(order, action.number, action.blind, business_time(), action.backup, action.tried)
         ref = order.ref
         known = await self._ledger.attempts.get(ref.account, ref.invoice_id, this.number)
         if known is not None and known.result is not None:
@@ -78,6 +89,8 @@ class Charging:
         if stop is not None and known is None:
             return stop
         reading, claim = await self._claim(this)
+        if claim.params:  # what an earlier try began is what goes on
+            this = replace(this, backup=bool(claim.params.get("backup")))
         if claim.state == "done" and claim.result is not None:
             return Charged.model_validate(claim.result)
         if claim.state == "refused":
@@ -95,22 +108,31 @@ class Charging:
         """Read the invoice and claim the attempt. Another charge of the customer mostly ends in seconds."""
         for pause in (*TURN_PAUSES, None):
             reading = await self._reader.read(this.order.ref)
-            claim = await self._reserve(this, reading.facts)
+            claim = await self._reserve(this, reading.facts, await self._method(this, reading.facts))
             if pause is None or claim.refusal is None or claim.refusal.rule != TURN:
                 break
             await asyncio.sleep(pause)
         return reading, claim
 
-    async def _reserve(self, this: Try, facts: Invoice) -> AttemptClaim:
-        ref, method = this.order.ref, facts.method
+    async def _method(self, this: Try, facts: Invoice) -> Method | None:
+        """What is charged: the default, or the next card that the customer agreed to; None for nothing."""
+        if not _owed(facts):
+            return None
+        if not this.backup:
+            return facts.method
+        cards = await self._stripe.cards(this.order.ref, facts.customer) if facts.backup_consent else ()
+        return next_card(cards, this.tried, this.at)
+
+    async def _reserve(self, this: Try, facts: Invoice, method: Method | None) -> AttemptClaim:
+        ref = this.order.ref
         return await self._ledger.attempts.reserve(
             case_id=ref.case_id,
             account=ref.account,
             customer=facts.customer,
             number=this.number,
-            params=_params(method) if method and _chargeable(facts) else {},
-            planned=_planned(this, facts),
-            nothing_to_charge=not _chargeable(facts),
+            params=_params(method, backup=this.backup) if method else {},
+            planned=_planned(this, facts, method or facts.method),
+            nothing_to_charge=method is None,
         )
 
     # --- the first try --------------------------------------------------------------------------------
@@ -119,7 +141,7 @@ class Charging:
         if not claim.params:
             return await self._conclude(this, _nothing_to_charge(this, facts))
         if this.order.shadow:
-            return await self._conclude(this, this.result("shadow", method=facts.method, invoice=facts))
+            return await self._conclude(this, this.result("shadow", method=_method(claim), invoice=facts))
         return await self._pay(this, claim, facts)
 
     async def _pay(self, this: Try, claim: AttemptClaim, facts: Invoice) -> Charged:
@@ -289,9 +311,10 @@ class _Sent:
         return self.before.amount_remaining or None
 
 
-def _chargeable(facts: Invoice) -> bool:
+def _owed(facts: Invoice) -> bool:
+    """Whether the engine may charge it now."""
     owed = facts.status == "open" and facts.amount_remaining > 0
-    return owed and not facts.sent and not facts.processing and facts.method is not None
+    return owed and not facts.sent and not facts.processing
 
 
 def _nothing_to_charge(this: Try, facts: Invoice) -> Charged:
@@ -299,14 +322,16 @@ def _nothing_to_charge(this: Try, facts: Invoice) -> Charged:
     if facts.status == "open" and facts.processing:
         # A bank debit is under way: its answer takes days, and a second one would pay twice.
         return this.result("processing", invoice=facts)
-    if facts.status == "open" and facts.amount_remaining > 0 and facts.method is None:
+    if _owed(facts) and this.backup:
+        return this.result("not_needed", invoice=facts, words="there is none, or no consent to it")
+    if _owed(facts) and facts.method is None:
         return this.result("declined", invoice=facts)
     return this.result("not_needed", invoice=facts)
 
 
-def _planned(this: Try, facts: Invoice) -> Planned:
-    if facts.method is not None:
-        return planned(facts.method, facts, this.at, blind=this.blind)
+def _planned(this: Try, facts: Invoice, method: Method | None) -> Planned:
+    if method is not None:
+        return planned(method, facts, this.at, blind=this.blind)
     return Planned(
         at=this.at,
         fingerprint=None,
@@ -316,13 +341,13 @@ def _planned(this: Try, facts: Invoice) -> Planned:
     )
 
 
-def _params(method: Method) -> dict[str, Any]:
+def _params(method: Method, *, backup: bool) -> dict[str, Any]:
     """What the row keeps: the request exactly as it is sent, and the method as it was known then."""
     field = "source" if method.type == "source" else "payment_method"
     return {
         "pay": {field: method.id, "expand": list(INVOICE_EXPANSION)},
         "method": method.model_dump(mode="json"),
-    }
+    } | ({"backup": True} if backup else {})
 
 
 def _method(claim: AttemptClaim) -> Method | None:
@@ -340,7 +365,8 @@ def _put_off(this: Try, claim: AttemptClaim, facts: Invoice) -> Charged:
     assert refusal is not None
     result: AttemptResult = "forbidden" if refusal.until is None else "postponed"
     words, until = refusal.reason, refusal.until
-    return this.result(result, method=facts.method, invoice=facts, retry_at=until, words=words)
+    method = None if this.backup else facts.method
+    return this.result(result, method=method, invoice=facts, retry_at=until, words=words)
 
 
 def _told_by(this: Try, charge: StripeCharge | None, method: Method | None, facts: Invoice) -> Charged | None:

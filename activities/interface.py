@@ -22,6 +22,7 @@ from dunning.reconciliation import (
     Seen,
     Tour,
 )
+from dunning.reports import UnknownPayment
 from dunning.risk import Reviewed, ReviewOrder
 
 #: Workflows, messages and the ledger.
@@ -133,6 +134,15 @@ class RiskActivities(ABC):
     @abstractmethod
     async def review_risks(self, order: ReviewOrder) -> Reviewed:
         """Assess the next customers."""
+
+
+class PaymentReportActivities(ABC):
+    """Whose payment it is that a dispute or a warning is about."""
+
+    @activity.defn(name="tell_payer")
+    @abstractmethod
+    async def tell_payer(self, report: UnknownPayment) -> bool:
+        """Ask Stripe who paid, and tell the open cases of that customer; whether there were any."""
 
 
 class RecordActivities(ABC):

@@ -8,7 +8,7 @@ from datetime import datetime
 from activities.context import business_time
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import StripeCharge, StripeInvoice
-from activities.stripe_reading import charge_worth_reading, gone, invoice_facts, telling_intent
+from activities.stripe_reading import YES, charge_worth_reading, gone, invoice_facts, telling_intent
 from activities.witness import Witness, planned
 from dunning.addresses import fingerprint
 from dunning.case import CaseRef
@@ -16,9 +16,8 @@ from dunning.facts import Invoice
 from dunning.values import Channel
 from ledger import Ledger
 
-#: What a customer's metadata may say for yes to text messages.
+#: The metadata of a customer that says yes to text messages.
 SMS_CONSENT_KEY = "sms_consent"
-SMS_CONSENT_YES = frozenset({"true", "yes", "1"})
 _FROM_METADATA = "stripe customer metadata"
 
 
@@ -93,7 +92,7 @@ class InvoiceReader:
 
     async def _sms_granted(self, ref: CaseRef, told: StripeInvoice, state: str | None, at: datetime) -> bool:
         said = told.who.metadata.get(SMS_CONSENT_KEY, "") if told.who else ""
-        if state is None and said.strip().lower() in SMS_CONSENT_YES:
+        if state is None and said.strip().lower() in YES:
             await self._ledger.consents.set(
                 account=ref.account,
                 customer=told.customer_id,

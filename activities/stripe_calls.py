@@ -18,6 +18,8 @@ from activities.stripe_objects import (
     INVOICE_EXPANSION,
     InvoiceList,
     PaymentError,
+    PaymentMethod,
+    PaymentMethods,
     StripeCharge,
     StripeCharges,
     StripeInvoice,
@@ -85,6 +87,17 @@ class StripeCalls:
             found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
         return parse(StripeCharge, found)
 
+    async def known_charge(self, ref: CaseRef, charge_id: str) -> StripeCharge | None:
+        """The same, or None when Stripe does not know it."""
+        with guarded("charges.retrieve"):
+            try:
+                found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
+            except stripe.InvalidRequestError as error:
+                if error.http_status == 404:
+                    return None
+                raise
+        return parse(StripeCharge, found)
+
     async def charges(self, ref: CaseRef, intent: str) -> tuple[StripeCharge, ...]:
         """The charges of a PaymentIntent, newest first: the last hundred, more than any rule lets happen."""
         with guarded("charges.list"):
@@ -92,6 +105,14 @@ class StripeCalls:
                 {"payment_intent": intent, "limit": 100}, _options(ref)
             )
         return parse(StripeCharges, found).data
+
+    async def cards(self, ref: CaseRef, customer: str) -> tuple[PaymentMethod, ...]:
+        """The cards that are attached to the customer, newest first."""
+        with guarded("customers.payment_methods.list"):
+            found = await self._client.customers.payment_methods.list_async(
+                customer, {"type": "card", "limit": LONGEST_PAGE}, _options(ref)
+            )
+        return parse(PaymentMethods, found).data
 
     async def open_invoices(self, account: str, *, since: datetime | None, after: str | None) -> InvoiceList:
         """A page of the account's open invoices, newest first, those made since a moment; `after` an id."""

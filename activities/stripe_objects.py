@@ -67,6 +67,12 @@ class PaymentMethod(MethodKinds):
     id: str
 
 
+class PaymentMethods(Wire):
+    """A list of payment methods, newest first."""
+
+    data: tuple[PaymentMethod, ...] = ()
+
+
 class Outcome(Wire):
     """`Charge.outcome`: what the network or Stripe's own rules said."""
 
@@ -92,6 +98,7 @@ class StripeCharge(Wire):
     currency: str = "usd"
     failure_code: str | None = None
     outcome: Outcome | None = None
+    customer: str | None = None
     payment_method: str | None = None
     payment_method_details: MethodDetails | None = None
 
@@ -249,6 +256,8 @@ class StripeInvoice(Wire):
     currency: str = "usd"
     amount_due: int = 0
     amount_remaining: int = 0
+    amount_paid: int = 0
+    pre_payment_credit_notes_amount: int = 0
     auto_advance: bool | None = None
     customer: Customer | str | None = None
     customer_email: str | None = None

@@ -23,6 +23,10 @@ from dunning.values import Channel
 REQUIRES_ACTION = "invoice_payment_intent_requires_action"
 #: Codes and decline codes that ask for 3-D Secure (docs.stripe.com/declines/codes).
 AUTHENTICATION = frozenset({REQUIRES_ACTION, "authentication_required", "authentication_not_handled"})
+#: What a customer's metadata may say for yes.
+YES = frozenset({"true", "yes", "1"})
+#: The metadata of a customer that says: my other cards may be charged when the default is declined for good.
+BACKUP_CONSENT_KEY = "backup_consent"
 _ENDED = frozenset({"canceled", "succeeded"})
 
 
@@ -79,11 +83,13 @@ def invoice_facts(
         due_date=moment(due) if due is not None else None,
         next_payment_attempt=moment(upcoming) if upcoming is not None else None,
         processing=processing_intent(invoice) is not None,
-        paid_out_of_band=paid and paid_elsewhere(invoice),
+        paid_out_of_band=paid and not credited(invoice) and paid_elsewhere(invoice),
+        credited=paid and credited(invoice),
         paying_method=charged_method(charge) if paid and charge else None,
         method=method,
         method_set_on=place,
         customer_method=customers_default(invoice) if place in ("invoice", "subscription") else None,
+        backup_consent=agreed_to_backup(invoice),
         auto_advance=invoice.auto_advance,
         failure=None if paid else latest_failure(invoice, charge),
         channels=channels,
@@ -114,11 +120,22 @@ def gone(invoice_id: str, at: datetime) -> Invoice:
     return Invoice(id=invoice_id, read_at=at, status="gone")
 
 
+def credited(invoice: StripeInvoice) -> bool:
+    """Whether credit notes took all that was owed, so that nobody had to pay anything."""
+    return invoice.amount_paid == 0 and invoice.pre_payment_credit_notes_amount > 0
+
+
 def paid_elsewhere(invoice: StripeInvoice) -> bool:
     """Whether a paid invoice with something due was paid without a payment through Stripe."""
     rows = invoice.payments.data if invoice.payments else ()
     through_stripe = any(row.status == "paid" and row.payment.type != "payment_record" for row in rows)
     return invoice.amount_due > 0 and not through_stripe
+
+
+def agreed_to_backup(invoice: StripeInvoice) -> bool:
+    """Whether the customer agreed that another attached card is charged."""
+    said = invoice.who.metadata.get(BACKUP_CONSENT_KEY, "") if invoice.who else ""
+    return said.strip().lower() in YES
 
 
 def zone_of(invoice: StripeInvoice) -> str | None:
@@ -164,6 +181,13 @@ def default_at(invoice: StripeInvoice, place: Place) -> Method | None:
 def customers_default(invoice: StripeInvoice) -> Method | None:
     """The customer's own default: what a new method becomes in Stripe's customer portal."""
     return default_at(invoice, "customer")
+
+
+def next_card(cards: tuple[PaymentMethod, ...], tried: tuple[str, ...], at: datetime) -> Method | None:
+    """The customer's newest card that is none of those tried (`Method.identity`) and has not expired."""
+    methods = (_described(card.id, card) for card in cards)
+    fresh = (method for method in methods if method.identity not in tried)
+    return next((m for m in fresh if (m.exp_year or 0, m.exp_month or 0) >= (at.year, at.month)), None)
 
 
 def _method(found: PaymentMethod | str) -> Method:

@@ -41,7 +41,7 @@ class Witness:
         ours = {attempt.charge_id: attempt for attempt in attempts if attempt.charge_id}
         for charge in charges:
             if charge.id not in ours:
-                await self._ledger.charges.saw(_record(ref, charge))
+                await self._ledger.charges.saw(record_of(ref, charge))
             elif ours[charge.id].outcome in PROVISIONAL:
                 await self._settle(ours[charge.id], charge, at)
 
@@ -141,7 +141,8 @@ def _without_usual_advice(failure: Failure) -> Failure:
     return failure.model_copy(update=usual)
 
 
-def _record(ref: CaseRef, charge: StripeCharge) -> ChargeRecord:
+def record_of(ref: CaseRef, charge: StripeCharge) -> ChargeRecord:
+    """What the ledger keeps of a charge that the engine did not make."""
     failure, method = failed_charge(charge, None), charged_method(charge)
     return ChargeRecord(
         account=ref.account,

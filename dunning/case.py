@@ -68,6 +68,7 @@ class Attempt(Value):
     cls: DeclineClass | None = None
     identity: str | None = None  # Method.identity of what was charged
     blind: bool = True  # not caused by a customer's action: counts against retries.max
+    backup: bool = False  # made with another card than the default
 
 
 class Sent(Value):
@@ -179,6 +180,7 @@ class CaseState(Value):
     taken_over: bool = False  # Stripe's own retries are off for the invoice
     found_auto_advance: bool | None = None  # as Stripe had it before
     give_back: bool = False  # who stopped the case wants Stripe to go on with the invoice
+    backup_tried: bool = False  # once a case
     moved_defaults: tuple[str, ...] = ()  # methods that were made the default
     suspended_at: datetime | None = None
     suspension_lifted: bool = False
@@ -236,6 +238,7 @@ class Charged(Value):
     at: datetime
     result: AttemptResult
     blind: bool = True
+    backup: bool = False
     method: Method | None = None
     failure: Failure | None = None
     invoice: Invoice | None = None

@@ -25,7 +25,7 @@ from dunning.due import EFFECT_WITHIN, Due
 from dunning.final import ask_about_late_money, came_too_late, final_action
 from dunning.policy import Policy
 from dunning.promises import promise_due
-from dunning.retries import has_fresh_method, next_retry
+from dunning.retries import has_fresh_method, known_methods, next_retry
 from dunning.suspension import by_hand_due, request_due, suspension_due
 from dunning.timeline import named, spoken
 from dunning.values import Channel, DeclineClass, Outcome, RecoveredVia, Stage, WaitingOn
@@ -57,6 +57,8 @@ def over(state: CaseState) -> tuple[Outcome, str] | None:
     invoice = state.invoice
     if invoice.status == "paid" and _paid_unasked(state):
         return Outcome.NOT_APPLICABLE, "the invoice that was sent is paid: nothing had to be said"
+    if invoice.status == "paid" and invoice.credited:
+        return Outcome.VOIDED, "credit notes cover the whole invoice: nothing is owed any more"
     if invoice.status == "paid":
         return Outcome.RECOVERED, "the invoice is paid"
     if invoice.status == "void":
@@ -179,7 +181,8 @@ def _charges(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     retry = next_retry(state, policy, now)
     if retry is None:
         return []
-    action = Charge(number=state.next_number, blind=retry.blind)
+    tried = known_methods(state) if retry.backup else ()
+    action = Charge(number=state.next_number, blind=retry.blind, backup=retry.backup, tried=tried)
     return [Due(retry.at, 1, retry.reason, action, on=WaitingOn.RETRY, not_after=now + _CHARGE_WITHIN)]
 
 

@@ -29,6 +29,8 @@ class Charge(Value):
     kind: Literal["charge"] = "charge"
     number: int
     blind: bool = True  # no action of the customer's led to it
+    backup: bool = False  # not with the default but with the customer's next card,
+    tried: tuple[str, ...] = ()  # which is none of these (Method.identity)
 
     @property
     def key(self) -> str:

@@ -25,7 +25,7 @@ from dunning.case import (
     Waiting,
 )
 from dunning.declines import classify
-from dunning.facts import Invoice
+from dunning.facts import Failure, Invoice
 from dunning.grace import grace_from, release_hold
 from dunning.levers import command
 from dunning.opening import judge
@@ -77,11 +77,13 @@ def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
     if invoice is None or invoice.read_at < state.invoice.read_at:
         return state
     changes: dict[str, Any] = {"invoice": invoice, "stale": False}
-    failure = None if invoice.sent else invoice.failure
+    failure = None if invoice.sent or _of_backup(state, invoice.failure) else invoice.failure
     if state.invoice.sent != invoice.sent and invoice.status == "open":  # who collects it has changed
         changes["verdict"] = _judged(state, judge(invoice, invoice.read_at))
     elif failure is not None and (state.verdict is None or failure.at > state.verdict.at):
         changes["verdict"] = _judged(state, classify(failure))
+    if invoice.method is not None and invoice.method.identity != _identity(state.invoice):
+        changes |= {"postponed_until": None, "postponed_why": ""}  # the limits spoke of another method
     if invoice.status == "paid" and state.invoice.status != "paid" and state.recovered_via is None:
         changes["recovered_via"] = _paid_by(state, invoice)
     read = _with(state, **changes)
@@ -90,6 +92,16 @@ def _read(state: CaseState, invoice: Invoice | None) -> CaseState:
     if invoice.method_lock is not None and read.verdict is not None and not read.verdict.locked:
         return _locked(read, invoice.method_lock)
     return read
+
+
+def _identity(invoice: Invoice) -> str | None:
+    return invoice.method.identity if invoice.method else None
+
+
+def _of_backup(state: CaseState, failure: Failure | None) -> bool:
+    """A backup card's decline says nothing about the default."""
+    backups = {attempt.identity for attempt in state.attempts if attempt.backup}
+    return failure is not None and failure.method is not None and failure.method.identity in backups
 
 
 def _judged(state: CaseState, verdict: Verdict | None) -> Verdict | None:
@@ -128,6 +140,8 @@ def _charged(state: CaseState, event: Charged) -> CaseState:
         until = event.retry_at or event.at + _FIRST_PAUSE
         postponed = _with(state, postponed_until=until, postponed_why=event.words)
         return _healed(_read(postponed, event.invoice), "charge")
+    if event.backup:
+        state = _with(state, backup_tried=True)
     if event.result == "not_needed":
         state = _with(state, next_number=state.next_number + 1)
         return _healed(_read(state, event.invoice), "charge")
@@ -139,6 +153,7 @@ def _charged(state: CaseState, event: Charged) -> CaseState:
         cls=verdict.cls if verdict else None,
         identity=event.method.identity if event.method else None,
         blind=event.blind,
+        backup=event.backup,
     )
     if event.result == "succeeded":
         via = RecoveredVia.ENGINE if event.blind else RecoveredVia.NEW_METHOD
@@ -154,6 +169,8 @@ def _charged(state: CaseState, event: Charged) -> CaseState:
         halted_until=None,
     )
     state = _read(state, event.invoice)
+    if event.backup:
+        return _healed(state, "charge")
     if verdict is not None:
         state = _with(state, verdict=_judged(state, verdict))
     if event.result == "forbidden":

@@ -61,10 +61,12 @@ class Invoice(Value):
     next_payment_attempt: datetime | None = None
     processing: bool = False
     paid_out_of_band: bool = False
+    credited: bool = False  # paid by credit notes alone: no money came
     paying_method: Method | None = None  # what paid it, when it is paid
     method: Method | None = None  # what Stripe would charge now
     method_set_on: Literal["invoice", "subscription", "customer"] | None = None
     customer_method: Method | None = None  # the customer's default, when something else comes before it
+    backup_consent: bool = False  # the customer agreed that another attached card is charged
     method_lock: str | None = None  # the ledger knows that this method must not be charged, and why
     auto_advance: bool | None = None  # whether Stripe acts on the invoice by itself
     failure: Failure | None = None

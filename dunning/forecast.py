@@ -123,6 +123,7 @@ def _declined_again(action: Charge, state: CaseState, now: datetime) -> Charged:
         at=now + timedelta(seconds=1),
         result="declined",
         blind=action.blind,
-        method=state.invoice.method,
+        backup=action.backup,
+        method=None if action.backup else state.invoice.method,
         failure=failure,
     )

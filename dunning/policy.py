@@ -98,6 +98,7 @@ class Retries(Section):
     technical: Ladder
     updater: Ladder
     last_morning: time | None = None
+    backup_methods: Literal["never", "consented"] = "never"
 
 
 class BeforeGrace(Section):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from dunning.case import BillingEvent, Entry
 from dunning.money import Money
+from dunning.values import Value
 
 
 class Report(NamedTuple):
@@ -34,6 +35,17 @@ FREEZING: Mapping[str, str] = {
     "charge.dispute.created": "dispute",
     "radar.early_fraud_warning.created": "early_fraud_warning",
 }
+
+
+class UnknownPayment(Value):
+    """A report on a payment that the ledger never saw, such as a renewal that was paid last month.
+
+    `event` is Stripe's, cut down to what routing needs. Nothing in it is personal.
+    """
+
+    account: str = ""
+    charge: str
+    event: dict[str, Any]
 
 
 def line(event: BillingEvent, *, recovered: bool) -> Entry | None:

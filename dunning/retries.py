@@ -24,6 +24,7 @@ class Retry:
     at: datetime
     blind: bool
     reason: str
+    backup: bool = False
 
 
 def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
@@ -37,6 +38,9 @@ def next_retry(state: CaseState, policy: Policy, now: datetime) -> Retry | None:
     if has_fresh_method(state) and policy.retries.owner != "stripe":
         at = max(state.invoice.read_at, state.postponed_until or state.invoice.read_at)
         return Retry(at, blind=False, reason="the customer has another payment method")
+    if may_use_backup(state, policy):
+        at = max(state.invoice.read_at, state.postponed_until or state.invoice.read_at)
+        return Retry(at, blind=True, reason="another card of the customer's, as agreed", backup=True)
     if verdict is None or policy.retries.owner == "stripe":
         return None  # in `stripe` mode a new card waits for Stripe, too
     floor = _floor(state, policy)
@@ -126,6 +130,23 @@ def has_fresh_method(state: CaseState) -> bool:
         if state.verdict.identity is None and state.verdict.code != "no_payment_method":
             return False  # it is not known what failed: the present method may be it
     return method.identity not in tried
+
+
+def may_use_backup(state: CaseState, policy: Policy) -> bool:
+    """The default was declined for good; policy and customer agree that another card is charged once."""
+    verdict, retries = state.verdict, policy.retries
+    agreed = retries.backup_methods == "consented" and state.invoice.backup_consent
+    declined = verdict is not None and verdict.cls is DeclineClass.NEW_METHOD and verdict.identity is not None
+    ours = retries.owner == "engine" and state.stage is not Stage.SUSPENDED
+    return agreed and declined and ours and not state.backup_tried and state.retries_used < retries.max
+
+
+def known_methods(state: CaseState) -> tuple[str, ...]:
+    """What was charged in this case, and what would be by default."""
+    verdict, method = state.verdict, state.invoice.method
+    known = [attempt.identity for attempt in state.attempts]
+    known += [verdict.identity if verdict else None, method.identity if method else None]
+    return tuple(sorted({identity for identity in known if identity}))
 
 
 def earliest_retry(state: CaseState, policy: Policy, now: datetime) -> datetime:

@@ -20,6 +20,7 @@ from dunning.case import (
 )
 from dunning.grace import due_day
 from dunning.levers import Commanded
+from dunning.money import Money
 from dunning.reports import line
 from dunning.values import Channel
 
@@ -111,9 +112,7 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
         case InvoiceRead():
             return _reading(before, after, event)
         case Charged():
-            words = after.verdict.words if event.result == "declined" and after.verdict else event.words
-            text = f"attempt {event.number}: {_ATTEMPTS[event.result]}" + (f" ({words})" if words else "")
-            return Entry(at=event.at, what=f"attempt.{event.result}", text=text)
+            return Entry(at=event.at, what=f"attempt.{event.result}", text=_attempted(event, after))
         case MessageSent():
             text = f"{spoken(event.channel)} {named(event.step)}: {_FATES.get(event.fate, event.fate)}"
             if event.retry_at is not None:
@@ -142,6 +141,17 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
             return _turned(event, after)
 
 
+def _attempted(event: Charged, after: CaseState) -> str:
+    ended, words = _ATTEMPTS[event.result], event.words
+    if event.backup and event.result == "not_needed" and words:
+        return f"attempt {event.number}, with the customer's next card: not made: {words}"
+    if event.backup:
+        ended = f"with the customer's next card: {ended}"
+    elif event.result == "declined" and after.verdict:
+        words = after.verdict.words
+    return f"attempt {event.number}: {ended}" + (f" ({words})" if words else "")
+
+
 def _reading(before: CaseState, after: CaseState, event: InvoiceRead) -> Entry | None:
     if before.invoice.status != after.invoice.status:
         text = f"Stripe shows the invoice {after.invoice.status}"
@@ -149,6 +159,11 @@ def _reading(before: CaseState, after: CaseState, event: InvoiceRead) -> Entry |
     if before.verdict != after.verdict and after.verdict is not None:
         text = f"another failure at Stripe: {after.verdict.words or after.verdict.code}"
         return Entry(at=event.invoice.read_at, what="invoice.failed", text=text)
+    owed, rest = before.invoice.amount_remaining, after.invoice.amount_remaining
+    if owed != rest:
+        money = Money(amount=rest, currency=after.invoice.currency)
+        text = f"{money.decimal:,} {money.currency} remain to be paid"
+        return Entry(at=event.invoice.read_at, what="invoice.amount_changed", text=text)
     old, new = before.invoice.method, after.invoice.method
     if new is not None and (old is None or old.identity != new.identity):
         return Entry(

@@ -39,7 +39,7 @@ def explain_code(
         raise InvalidInput("a network's code means something for its own brand only: add --brand", "brand")
     answer = explain(code, advice, network_advice, network_decline, brand)
     if as_json:
-        say_json(answer.model_dump(mode="json") | {"known": answer.known})
+        say_json(dict(answer))  # whole: a program should not have to know the defaults
         return
     shown = answer.model_dump(mode="json")
     shown["sources"] = "; ".join(answer.sources)

@@ -15,6 +15,11 @@ def invoice_of(workflow_id: str) -> str | None:
     return workflow_id.removeprefix(_INVOICE) if workflow_id.startswith(_INVOICE) else None
 
 
+def payment_report_id(event_id: str) -> str:
+    """The id of the workflow that finds out whose payment an event reports on."""
+    return f"payment-report/{event_id}"
+
+
 #: Reconciliations that people start; those of the schedule get ids of its own.
 RECONCILIATION_BY_HAND = "reconciliation/by-hand"
 IMPORT = "reconciliation/import"

@@ -20,6 +20,7 @@ from sandbox.stripe import (
     lifecycle,
     methods,
     pausing,
+    settling,
     setups,
     subscriptions,
 )
@@ -51,6 +52,7 @@ ENDPOINTS: list[Endpoint] = [
     *subscriptions.ENDPOINTS,
     *pausing.ENDPOINTS,
     *invoices.ENDPOINTS,
+    *settling.ENDPOINTS,
     *invoice_items.ENDPOINTS,
     *intents.ENDPOINTS,
     *events.ENDPOINTS,

@@ -120,7 +120,8 @@ def retry_automatically(account: Account, invoice: Obj) -> None:
 
 def mark_paid(account: Account, invoice: Obj, origin: Origin, *, out_of_band: bool = False) -> None:
     """The invoice is paid: by its default payment, by nothing being due, or outside of Stripe."""
-    payment = next((row for row in account.payments_of(invoice) if row["is_default"]), None)
+    waiting = (row for row in account.payments_of(invoice) if row["is_default"] and row["status"] == "open")
+    payment = next(waiting, None)
     if out_of_band:
         account.paid_off_stripe[invoice["id"]] = invoice["amount_remaining"]
         cancel_payment(account, invoice, origin)

@@ -34,6 +34,7 @@ from starter.webhooks.stripe import (
     route,
     translate,
 )
+from workflows.ids import payment_report_id
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ MOST_CASES = 100
 MOST_READERS = 5
 
 Hint = dict[str, Any]
-Result = Literal["woken", "noted", "ignored", "gone"]
+Result = Literal["woken", "noted", "ignored", "gone", "asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Receiver:
         asked = query_of(event)
         routed = await self._route(event, asked)
         await self._remember(event, asked)
+        if routed.stranger:
+            return await self._ask(event)
         if not routed.wakes and routed.note is None:
             log.debug("event ignored", event_id=event.id, event_type=event.type, why=routed.why)
             return Receipt("ignored", why=routed.why)
@@ -119,6 +122,8 @@ class Receiver:
             return None
         found = await self._find(lost, asked)
         routed = route(lost, found if lost.type in FAILURES or lost.type in REPORTS else _older(found, lost))
+        if routed.stranger:
+            return "Stripe is asked whose payment it was"
         if routed.note is not None:
             return f"it belongs into the timeline of {routed.note.id}"
         starts = [wake.workflow_id for wake in routed.wakes if wake.start]
@@ -177,7 +182,8 @@ class Receiver:
         latest = await cases.by_invoice(query.account, trace.invoice_id) if trace else None
         customer = latest.customer if latest else query.customer
         if not customer:
-            return Found(latest=latest, card=trace.fingerprint if trace else None)
+            anybody = await cases.find(account=query.account, open_only=True, limit=1)
+            return Found(latest=latest, stranger=bool(anybody.cases))
         page = await cases.find(account=query.account, customer=customer, open_only=True, limit=MOST_CASES)
         return Found(latest=latest, open=page.cases, card=trace.fingerprint if trace else None)
 
@@ -191,6 +197,21 @@ class Receiver:
                 return await self._ledger.cases.append_entry(case.id, entry, once=event.report or event.id)
         except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
             raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
+
+    async def _ask(self, event: StripeEvent) -> Receipt:
+        """Ask Stripe whose payment it was, outside of this call, which has to be fast."""
+        try:
+            await self._client.start_workflow(
+                "PaymentReport",
+                event.of_stranger,
+                id=payment_report_id(event.id),
+                task_queue=TASK_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=self._timeout,
+            )
+        except (RPCError, RuntimeError) as error:
+            raise EngineUnavailable("Temporal does not answer: deliver the event again later") from error
+        return Receipt("asked", why="Stripe is asked whose payment it was")
 
     async def _wake(self, wake: Wake, hint: Hint) -> bool:
         """Signal one case, or open it; False when it runs no more (Temporal knows before the ledger does)."""

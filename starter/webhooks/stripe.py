@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from dunning.reports import FREEZING, REPORTS
+from dunning.reports import FREEZING, REPORTS, UnknownPayment
 from dunning.values import Outcome
 from ledger.records import CaseRecord
 from starter.webhooks.refusals import BadSignature, Malformed
@@ -77,6 +77,9 @@ MATTERS: Mapping[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 
+#: What a report says of a payment, besides which one it is.
+_SAID = ("status", "amount", "currency")
+
 #: After these a new failure is no reason to begin again; only `reopen` is.
 SETTLED = frozenset({Outcome.STOPPED, Outcome.WRITTEN_OFF})
 
@@ -122,9 +125,22 @@ class StripeEvent:
     @property
     def _report(self) -> dict[str, Any]:
         """What a refund, a dispute or a warning says of a payment."""
-        said = {name: self.object.get(name) for name in ("status", "amount", "currency")}
-        said |= {"report": self.object.get("id"), "charge": _id_in(self.object.get("charge"))}
+        said = {name: self.object.get(name) for name in _SAID}
+        said |= {"report": self.object.get("id"), "charge": self.charge}
         return {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def charge(self) -> str:
+        """The charge that a report is about, or an empty string."""
+        return _id_in(self.object.get("charge")) or ""
+
+    @property
+    def of_stranger(self) -> UnknownPayment:
+        """A report to be received again, once it is known whose payment it is about: nothing personal."""
+        said = {name: self.object.get(name) for name in ("id", *_SAID)} | {"charge": self.charge}
+        event = {"id": self.id, "type": self.type, "created": int(self.created.timestamp())}
+        event |= {"account": self.account, "data": {"object": said}}
+        return UnknownPayment(account=self.account, charge=self.charge, event=event)
 
 
 def translate(body: bytes) -> StripeEvent:
@@ -177,6 +193,7 @@ class Found:
     open: tuple[CaseRecord, ...] = ()  # of the subscription or the customer
     suspended: bool = False  # the invoice still causes a suspension
     card: str | None = None  # the fingerprint of what the charge was made with
+    stranger: bool = False  # nobody here knows whose payment it was, and cases are open
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +209,15 @@ class Wake:
 class Route:
     """Whom an event wakes; when nobody, `why` says why not.
 
-    `note` is the closed case in whose timeline it is to be noted; `about` is told beside the hint.
+    `note` is the closed case in whose timeline it is to be noted; `about` is told beside the hint;
+    `stranger`: Stripe has to be asked whose payment it is about.
     """
 
     wakes: tuple[Wake, ...] = ()
     why: str = ""
     note: CaseRecord | None = None
     about: Mapping[str, str] = field(default_factory=dict)
+    stranger: bool = False
 
 
 def query_of(event: StripeEvent) -> Query | Route:
@@ -264,6 +283,8 @@ def _route_report(event: StripeEvent, found: Found) -> Route:
     Each case sees for itself whether the card is one of its own (`dunning.evolve`).
     """
     latest = found.latest
+    if found.stranger and event.type in FREEZING:
+        return Route(stranger=True)
     told = _oldest_first(found.open) if event.type in FREEZING else ()
     if latest is not None and latest.open and latest.id not in {case.id for case in told}:
         told = (latest, *told)

@@ -209,34 +209,12 @@ def told(shop: Shop, **changes: Any) -> Shop:
     return Shop(shop.control, dataclasses.replace(shop.deps, stripe=client))
 
 
-async def test_after_a_partial_payment_what_remains_is_what_counts(shop: Shop) -> None:
-    _, case = await opened(shop, "insufficient_funds", "do_not_honor")
-    shop = told(shop, amount_remaining=700, amount_paid=1200)
-    assert (await charged(shop, case)).result == "declined"
-    (row,) = await shop.ledger.attempts.of_case(case.ref.case_id)
-    assert row.amount == 700
-
-
 async def test_an_open_invoice_that_owes_nothing_any_more_is_not_charged(shop: Shop) -> None:
     """A credit note or a payment made elsewhere covers it, and Stripe has not closed it yet."""
     renewal, case = await opened(shop, "insufficient_funds", "succeeded")
     shop = told(shop, amount_remaining=0)
     assert (await charged(shop, case)).result == "not_needed"
     assert await shop.charges(renewal.invoice) == []
-
-
-async def test_an_invoice_settled_out_of_band_between_look_and_charge_takes_no_money(shop: Shop) -> None:
-    renewal, case = await opened(shop, "insufficient_funds", "succeeded")
-    gate = await shop.control.fault("pause", service="stripe", path=PAY, times=1)
-    ours = asyncio.create_task(charged(shop, case))
-    await shop.control.held(gate)
-    await shop.stripe.invoices.void_invoice_async(renewal.invoice)
-    await shop.control.release(gate)
-    done = await ours
-    assert done.result == "not_needed"
-    assert done.invoice is not None
-    assert done.invoice.status == "void"
-    assert await money(shop, renewal.invoice) == []
 
 
 async def test_the_sdk_raises_what_the_sandbox_refuses(shop: Shop) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from dunning.case import InvoiceRead
+from dunning.evolve import evolve
+from dunning.timeline import narrate
 from dunning.values import Outcome, RecoveredVia
-from tests.dunning.cases import Run, days, is_closed, opened
+from tests.dunning.cases import DAY0, STANDARD, Run, days, is_closed, opened
 
 
 def test_a_part_that_is_paid_leaves_the_case_open_for_the_rest() -> None:
@@ -15,7 +20,30 @@ def test_a_part_that_is_paid_leaves_the_case_open_for_the_rest() -> None:
     assert days(run, ["charge"]) == [(1, "charge insufficient_funds"), (3, "charge insufficient_funds")]
 
 
-def test_a_credit_note_over_the_rest_ends_the_case_without_a_charge() -> None:
+def test_what_remains_is_a_line_of_the_timeline() -> None:
+    before = opened()
+    told = {"amount_remaining": 700, "read_at": DAY0 + timedelta(days=1)}
+    read = InvoiceRead(invoice=before.invoice.model_copy(update=told))
+    entry = narrate(before, read, evolve(before, read, STANDARD), None)
+    assert entry is not None
+    assert (entry.what, entry.text) == ("invoice.amount_changed", "7.00 USD remain to be paid")
+
+
+def test_a_credit_note_over_all_that_is_owed_is_no_recovery() -> None:
+    run = Run(opened()).until(2)
+    run.event(status="paid", amount_remaining=0, credited=True)
+    assert (run.state.outcome, run.state.recovered_via) == (Outcome.VOIDED, None)
+    assert days(run) == [(1, "charge insufficient_funds")]  # and nobody is thanked
+
+
+def test_a_credit_note_over_all_that_is_owed_ends_the_suspension() -> None:
+    run = Run(opened()).until(30)
+    assert run.state.suspended_at is not None
+    run.event(status="paid", amount_remaining=0, credited=True)
+    assert (run.state.outcome, run.log[-1]) == (Outcome.VOIDED, (30, "restore"))
+
+
+def test_a_payment_out_of_band_ends_the_case_without_a_charge() -> None:
     run = Run(opened()).until(2)
     run.event(status="paid", amount_remaining=0, paid_out_of_band=True)
     assert is_closed(run)

@@ -26,10 +26,10 @@ async def deliver(engine: Engine, event: dict[str, Any]) -> httpx.Response:
     return answer.raise_for_status()
 
 
-async def report(engine: Engine, type: str, **object: Any) -> dict[str, Any]:
+async def report(engine: Engine, type: str, *, event_id: str = "", **object: Any) -> dict[str, Any]:
     """Stripe reports something that the sandbox cannot cause, such as a dispute; the engine's answer."""
     event = {
-        "id": f"evt_report_{next(_IDS)}",
+        "id": event_id or f"evt_report_{next(_IDS)}",
         "object": "event",
         "type": type,
         "created": int((await engine.now()).timestamp()),

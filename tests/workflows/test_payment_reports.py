@@ -6,7 +6,9 @@ from dunning.values import Outcome, Stage, WaitingOn
 from ledger.records import EntryRecord
 from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
+from tests.fixtures.temporal import eventually
 from tests.workflows.deliveries import report
+from workflows.ids import payment_report_id
 
 
 async def failed_charge_of(engine: Engine, case: Case) -> str:
@@ -119,6 +121,32 @@ async def test_a_dispute_of_an_unknown_payment_freezes_the_cases_of_the_customer
     )
     assert told["cases"] == 1
     assert (await case.status()).needs_human
+
+
+async def test_a_dispute_of_a_renewal_that_was_paid_long_ago_freezes_what_is_owed_now(engine: Engine) -> None:
+    """The ledger never saw that charge, and the dispute names no customer: Stripe is asked."""
+    case = await engine.case("insufficient_funds")
+    books = await engine.control.stripe_books()
+    first = next(row for row in books["charges"] if row["invoice"] != case.invoice)
+    dispute = {"id": "dp_1", "charge": first["id"], "amount": 1900, "currency": "usd"}
+    told = await report(engine, "charge.dispute.created", **dispute)
+    assert (told["result"], told["cases"]) == ("asked", 0)
+    await eventually(lambda: _frozen(case), "the case waits for a person")
+    await case.to_the_end()
+    assert await case.calendar() == {}
+    assert await report(engine, "charge.dispute.created", **dispute) != told  # now it is known
+
+
+async def _frozen(case: Case) -> bool:
+    return (await case.status()).needs_human
+
+
+async def test_a_dispute_of_a_payment_that_nobody_knows_wakes_nobody(engine: Engine) -> None:
+    case = await engine.case("insufficient_funds")
+    told = await report(engine, "charge.dispute.created", event_id="evt_1", id="dp_1", charge="ch_nobodys")
+    assert told["result"] == "asked"
+    assert await engine.temporal.get_workflow_handle(payment_report_id("evt_1")).result() is False
+    assert not (await case.status()).needs_human
 
 
 # --- after the case ended --------------------------------------------------------------------------------
