@@ -13,6 +13,7 @@ from ledger.counts import count
 from ledger.database import Database
 from ledger.dispatches import Dispatches
 from ledger.effects import Effects
+from ledger.outbox import Outbox
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
@@ -43,6 +44,7 @@ class Ledger:
         self.switches = Switches(database)
         self.risks = Risks(database)
         self.reconciliations = Reconciliations(database)
+        self.outbox = Outbox(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:

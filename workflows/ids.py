@@ -18,3 +18,8 @@ def invoice_of(workflow_id: str) -> str | None:
 #: Reconciliations that people start; those of the schedule get ids of its own.
 RECONCILIATION_BY_HAND = "reconciliation/by-hand"
 IMPORT = "reconciliation/import"
+
+
+def event_delivery_id(event_id: str, endpoint: str) -> str:
+    """The id of the workflow that carries an event to an endpoint."""
+    return f"event-delivery/{event_id}/{endpoint}"
