@@ -1,7 +1,8 @@
 """The worker process: which workflows and activities it serves, how many at once, and how it stops.
 
-Two workers share the process: `dunning` (workflows, messages, the ledger) and, for activities alone,
-`dunning-stripe`, whose rate the server limits for all workers together.
+Three workers share the process: `dunning` (workflows, messages, the ledger) and, for activities alone,
+`dunning-stripe`, whose rate the server limits for all workers together, and `dunning-events`, where a system
+of the business that hangs keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from activities.billing import StripeBilling
 from activities.context import Deps, load_business, make_stripe
 from activities.email import ProviderEmail
-from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
+from activities.events import EventDeliveries
+from activities.interface import EVENTS_TASK_QUEUE, STRIPE_TASK_QUEUE, TASK_QUEUE
 from activities.linking import PageLinks
 from activities.mailer import SendGridMailer
 from activities.payment_reports import PaymentReports
 from activities.policy_book import PolicyBook
+from activities.posting import Poster
 from activities.reconciling import Reconciling
 from activities.records import LedgerRecords
 from activities.sms import ProviderSms
@@ -36,13 +39,16 @@ from dunning.policy import PolicyError
 from ledger import Ledger, LedgerError
 from starter.account_check import looking_beside
 from starter.ending import leave
+from starter.endpoints import endpoints_of
 from starter.errors import DunningError, SettingsError
 from starter.logs import configure
+from starter.relay import relaying
 from starter.settings import Settings
 from starter.temporal import connect, runtime
 from starter.unsubscribe import unsubscribe_links
 from starter.webhooks.receiver import Receiver
 from starter.webhooks.twilio import STATUS_PATH
+from workflows.event_delivery import EventDelivery
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import PATIENCE
 from workflows.payment_report import PaymentReport
@@ -51,7 +57,7 @@ from workflows.risk_review import RiskReview
 
 log = logging.getLogger("dunning.worker")
 
-WORKFLOWS: list[type] = [InvoiceDunning, PaymentReport, Reconciliation, RiskReview]
+WORKFLOWS: list[type] = [InvoiceDunning, EventDelivery, PaymentReport, Reconciliation, RiskReview]
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
 
@@ -60,10 +66,10 @@ def make_workers(
     deps: Deps,
     settings: Settings,
     *,
-    queues: tuple[str, str] = (TASK_QUEUE, STRIPE_TASK_QUEUE),
+    queues: tuple[str, str, str] = (TASK_QUEUE, STRIPE_TASK_QUEUE, EVENTS_TASK_QUEUE),
     **options: Any,
-) -> tuple[Worker, Worker]:
-    """The two workers of a process. `options` are those of `temporalio.worker.Worker`, for tests."""
+) -> tuple[Worker, Worker, Worker]:
+    """The workers of a process. `options` are those of `temporalio.worker.Worker`, for tests."""
     billing = StripeBilling(deps)
     mailer = SendGridMailer(
         _secret(settings.sendgrid_api_key), settings.sendgrid_api_base, settings.sendgrid_timeout_seconds
@@ -92,7 +98,7 @@ def make_workers(
         activities=[
             ProviderEmail(deps, mailer, unsubscribe_links(settings)).send_email,
             ProviderSms(deps, texter).send_sms,
-            LedgerRecords(deps.ledger, deps.policies).decide,
+            LedgerRecords(deps.ledger, deps.policies, deps.endpoints, deps.news).decide,
             RiskWatch(deps.ledger, deps.policies).review_risks,
             reconciling.begin,
             reconciling.look,
@@ -123,7 +129,15 @@ def make_workers(
         max_task_queue_activities_per_second=settings.stripe_activities_per_second or None,
         **shared,
     )
-    return cases, stripe
+    poster = Poster(loopback=deps.endpoints.loopback)
+    events = Worker(
+        client,
+        task_queue=queues[2],
+        activities=[EventDeliveries(deps.ledger, deps.endpoints, poster).deliver_event],
+        max_concurrent_activities=50,
+        **shared,
+    )
+    return cases, stripe, events
 
 
 async def run(settings: Settings) -> None:
@@ -146,19 +160,24 @@ async def run(settings: Settings) -> None:
         api_base=settings.stripe_api_base,
         timeout=settings.stripe_timeout_seconds,
     )
+    business = load_business(settings.dunning_policies)
+    endpoints = endpoints_of(settings, business.endpoints)
     deps = Deps(
         stripe=stripe,
         ledger=ledger,
         policies=policies,
-        business=load_business(settings.dunning_policies),
+        business=business,
         templates=settings.templates,
         page=page_links(settings),
+        endpoints=endpoints,
     )
     try:
         async with AsyncExitStack() as stack:
             for worker in make_workers(client, deps, settings):
                 await stack.enter_async_context(worker)
             log.info("worker is serving %s and %s", TASK_QUEUE, STRIPE_TASK_QUEUE)
+            if endpoints.listed:
+                await stack.enter_async_context(relaying(client, ledger, deps.news))
             async with looking_beside(settings):
                 await stop.wait()
             log.info("worker is stopping")

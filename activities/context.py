@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from pydantic import ConfigDict, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.endpoints import NOBODY, Endpoints
 from activities.linking import PageLinks
 from activities.policy_book import BUSINESS_FILE, PolicyBook
 from dunning.case import CaseRef
 from dunning.decision import Order, Send
+from dunning.endpoints import Endpoint
 from dunning.messages.context import Business, Line
 from dunning.policy import PolicyError
 from dunning.values import Channel
@@ -34,6 +37,8 @@ class Deps:
     business: BusinessProfile
     templates: Path | None = None  # the business's own words, laid over those that are shipped
     page: PageLinks | None = None  # None: messages lead to the hosted invoice page
+    endpoints: Endpoints = NOBODY  # who is told of events
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # set when the outbox has grown
 
 
 def make_stripe(api_key: str, *, api_base: str | None = None, timeout: float = 20.0) -> stripe.StripeClient:
@@ -60,6 +65,7 @@ class BusinessProfile(Business):
 
     postal_address: str  # commercial e-mail must name one (CAN-SPAM Act, 15 USC 7704(a)(5))
     support_contact: Line
+    endpoints: tuple[Endpoint, ...] = ()  # who is told of events
 
 
 #: For the sandbox, where nothing reaches anybody.

@@ -12,6 +12,7 @@ from temporalio import activity
 
 from dunning.case import Charged, EffectDone, InvoiceRead, MessageSent, Opened
 from dunning.decision import OpenOrder, Order, Question, Step
+from dunning.endpoints import Delivered, DeliveryOrder
 from dunning.reconciliation import (
     BeginTour,
     Examined,
@@ -29,6 +30,8 @@ from dunning.risk import Reviewed, ReviewOrder
 TASK_QUEUE = "dunning"
 #: Calls to Stripe, rate-limited.
 STRIPE_TASK_QUEUE = "dunning-stripe"
+#: Calls to the business's own systems: one that hangs keeps no message waiting.
+EVENTS_TASK_QUEUE = "dunning-events"
 
 
 class BillingActivities(ABC):
@@ -152,3 +155,12 @@ class RecordActivities(ABC):
     @abstractmethod
     async def decide(self, question: Question) -> Step:
         """Fold the inbox into the state, decide, and remember both in the ledger."""
+
+
+class EventActivities(ABC):
+    """Events for the business's own systems."""
+
+    @activity.defn(name="deliver_event")
+    @abstractmethod
+    async def deliver_event(self, order: DeliveryOrder) -> Delivered:
+        """Post one event to one endpoint; a failure is retried for three days."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from asyncio import Event as Bell
 from dataclasses import replace
 
 from temporalio import activity
 
+from activities.endpoints import NOBODY, Endpoints
 from activities.interface import RecordActivities
 from activities.policy_book import PolicyBook
 from dunning.access import access
@@ -22,9 +24,17 @@ from ledger.records import CaseSummary
 class LedgerRecords(RecordActivities):
     """Work that touches nothing but the ledger."""
 
-    def __init__(self, ledger: Ledger, policies: PolicyBook) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        policies: PolicyBook,
+        endpoints: Endpoints = NOBODY,
+        news: Bell | None = None,
+    ) -> None:
         self._ledger = ledger
         self._policies = policies
+        self._endpoints = endpoints
+        self._news = news or Bell()
 
     @activity.defn(name="decide")
     async def decide(self, question: Question) -> Step:
@@ -56,9 +66,12 @@ class LedgerRecords(RecordActivities):
             asks_until=asked.until if asked else None,
         )
         run_id = activity.info().workflow_run_id
+        outgoing = self._endpoints.addressed(step.announcements)
         await self._ledger.cases.remember(
-            state.ref.case_id, question.seq, step.entries, summary, run_id=run_id
+            state.ref.case_id, question.seq, step.entries, summary, run_id=run_id, outgoing=outgoing
         )
+        if outgoing:
+            self._news.set()  # the relay looks by itself, too; so it only looks sooner
         return step
 
     def _offers(self, inbox: tuple[Event, ...]) -> dict[str, Policy | str]:

@@ -356,6 +356,15 @@ class Entry(Value):
     data: dict[str, Any] = {}
 
 
+class Announcement(Value):
+    """What the business's own systems are told, if they want to know (see `dunning.announcements`)."""
+
+    id: str  # the same however often a step is repeated
+    type: str
+    at: datetime
+    data: dict[str, Any] = {}
+
+
 class Opened(Value):
     """How a case began. `refused` says in one sentence why there is nothing to do."""
 

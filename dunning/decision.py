@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dunning.case import CaseRef, CaseState, Entry, Event, Turn
+from dunning.case import Announcement, CaseRef, CaseState, Entry, Event, Turn
 from dunning.policy import ContactLimits, PolicySnapshot
 from dunning.policy_sections import SuspensionKind
 from dunning.values import Channel, DeclineClass, MessageGroup, Outcome, RecoveredVia, Value, WaitingOn
@@ -199,6 +199,8 @@ class Step(Value):
     entries: tuple[Entry, ...] = ()
     facets: dict[str, Any] | None = None  # search attributes, when they changed
     policy: PolicySnapshot | None = None  # the case goes on by this one
+    # What the ledger's outbox takes in the same step. It stands there, not in the history.
+    announcements: tuple[Announcement, ...] = Field((), exclude=True)
 
 
 class Order(Value):

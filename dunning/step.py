@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from dunning.case import CaseState, Entry, Event, Lever
+from dunning.announcements import announce
+from dunning.case import Announcement, CaseState, Entry, Event, InvoiceRead, Lever
 from dunning.decide import decide
 from dunning.decision import Answer, Question, Step
 from dunning.evolve import evolve
@@ -31,6 +32,7 @@ def answer(question: Question, offers: Offers | None = None) -> Step:
     book = _Book(question.policy, offers or {})
     if not question.seq:
         book.entries.append(opened(state, book.policy.name, book.policy.version))
+        book.told += announce(None, state, state.opened_at)
     for event in question.inbox:
         state = book.fold(state, event)
     decision = decide(state, book.policy, now)
@@ -49,6 +51,7 @@ def answer(question: Question, offers: Offers | None = None) -> Step:
         entries=tuple(book.entries),
         facets=shown if shown != question.facets else None,
         policy=book.policy if book.policy is not question.policy else None,
+        announcements=() if book.policy.shadow else tuple(book.told),  # in shadow nothing leaves the house
     )
 
 
@@ -84,6 +87,7 @@ class _Book:
     offers: Offers
     answers: list[Answer] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    told: list[Announcement] = field(default_factory=list)
 
     def fold(self, state: CaseState, event: Event) -> CaseState:
         if isinstance(event, Lever):
@@ -96,4 +100,6 @@ class _Book:
         entry = narrate(state, event, after, done)
         if entry is not None:
             self.entries.append(entry)
+        at = event.invoice.read_at if isinstance(event, InvoiceRead) else event.at
+        self.told += announce(state, after, at)
         return after

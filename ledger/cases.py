@@ -16,6 +16,8 @@ from dunning.case import Entry
 from dunning.values import Stage
 from ledger.database import Database, changed, insert_once, put
 from ledger.errors import LedgerError, NotInLedger
+from ledger.outbox import put_out
+from ledger.outgoing import Outgoing
 from ledger.records import CaseClaim, CasePage, CaseRecord, CaseSummary, EntryRecord, from_row
 from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow, PromiseRow, table
 
@@ -95,8 +97,9 @@ class Cases:
         summary: CaseSummary,
         *,
         run_id: str | None = None,
+        outgoing: Sequence[Outgoing] = (),
     ) -> bool:
-        """Write what one step of a case said and where the case now stands, in one transaction.
+        """Write what a step said, what goes `outgoing` and where the case now stands, in one transaction.
 
         The entries are numbered from `seq0` on: within the run if `run_id` is given (a run that took the case
         over starts at 0 again), else within the case. A step may be carried out again when a worker died
@@ -114,6 +117,7 @@ class Cases:
             await put(session, [_entry(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
             await put(session, _extensions(case_id, summary))
             await put(session, _promises(case_id, summary))
+            await put_out(session, case_id, outgoing, summary.at)
             return True
 
     async def append_entry(self, case_id: str, entry: Entry, *, once: str) -> bool:

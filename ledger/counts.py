@@ -9,6 +9,7 @@ from sqlmodel import col
 
 from dunning.values import Outcome
 from ledger.database import Database
+from ledger.outbox_tables import DeliveryRow
 from ledger.reconciliations import WHOLE
 from ledger.records import Counts
 from ledger.tables import AttemptRow, CaseRow, DispatchRow, FindingRow, ReconciliationRow
@@ -20,6 +21,7 @@ async def count(database: Database) -> Counts:
     cases = select(col(CaseRow.stage), col(CaseRow.outcome), number)
     attempts = select(col(AttemptRow.decline_class), col(AttemptRow.outcome), number)
     messages = select(col(DispatchRow.channel), col(DispatchRow.fate), number)
+    events = select(col(DeliveryRow.endpoint), col(DeliveryRow.state), number)
     money = select(col(CaseRow.currency), col(CaseRow.recovered_via), func.sum(col(CaseRow.amount)))
     last = select(col(ReconciliationRow.run)).where(*WHOLE)
     newest = last.order_by(col(ReconciliationRow.started_at).desc()).limit(1).scalar_subquery()
@@ -38,6 +40,7 @@ async def count(database: Database) -> Counts:
         ),
         messages=await _pairs(database, messages.group_by(col(DispatchRow.channel), col(DispatchRow.fate))),
         findings=await _pairs(database, found.group_by(col(FindingRow.kind), text("state"))),
+        events=await _pairs(database, events.group_by(col(DeliveryRow.endpoint), col(DeliveryRow.state))),
     )
 
 

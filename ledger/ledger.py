@@ -14,6 +14,7 @@ from ledger.database import Database
 from ledger.dispatches import Dispatches
 from ledger.effects import Effects
 from ledger.links import Links
+from ledger.outbox import Outbox
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
@@ -47,6 +48,7 @@ class Ledger:
         self.switches = Switches(database)
         self.risks = Risks(database)
         self.reconciliations = Reconciliations(database)
+        self.outbox = Outbox(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:

@@ -453,6 +453,7 @@ class Counts:
     recovered: Mapping[tuple[str, str], int]  # currency, via: minor units
     messages: Mapping[tuple[str, str], int]  # channel, fate
     findings: Mapping[tuple[str, str], int]  # kind, whether fixed: of the last reconciliation
+    events: Mapping[tuple[str, str], int]  # endpoint, state of the delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from starter.cli_cases import cases_app
 from starter.cli_check import check_app
 from starter.cli_correspondence import consent_app, replies_app
 from starter.cli_declines import declines_app
+from starter.cli_events import events_app
 from starter.cli_inbox import inbox_app
 from starter.cli_levers import levers_app
 from starter.cli_reconcile import reconcile_app
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cases_app)
+app.add_typer(events_app, name="events")
 app.add_typer(levers_app)
 app.add_typer(inbox_app)
 app.add_typer(run_app)

@@ -19,6 +19,7 @@ from starter import temporal
 from starter.cli_levers import set_policy
 from starter.cli_output import say, say_json
 from starter.cli_session import open_ledger, run, user
+from starter.endpoints import endpoints_of
 from starter.errors import DunningError, EngineUnavailable, SettingsError
 from starter.logs import configure
 from starter.namespace import register_search_attributes
@@ -116,8 +117,9 @@ def policy_check(
     as_json: Json = False,
 ) -> None:
     """Check policies as a whole: fields, times, dates, and whether they fit together."""
-    paths = files or _policy_files(Settings.load())
-    problems = [line for path in paths for line in _check(path)]
+    settings = Settings.load()
+    paths = files or _policy_files(settings)
+    problems = [line for path in paths for line in _check(path, settings)]
     if as_json:
         say_json({"files": [str(path) for path in paths], "problems": problems})
         raise typer.Exit(1 if problems else 0)
@@ -135,13 +137,13 @@ def _policy_files(settings: Settings) -> list[Path]:
     return found
 
 
-def _check(path: Path) -> list[str]:
+def _check(path: Path, settings: Settings) -> list[str]:
     try:
         if path.name in ("business.yaml", "segments.yaml"):
             # Imported late: the activities bring the providers' SDKs along.
             context = importlib.import_module("activities.context")
             if path.name == "business.yaml":
-                context.load_business(path.parent)
+                endpoints_of(settings, context.load_business(path.parent).endpoints)
             else:
                 context.PolicyBook(path.parent).segments()
         else:

@@ -29,6 +29,7 @@ _FAMILIES = {
         "What the last reconciliation found, by kind and whether it was fixed",
         ("kind", "state"),
     ),
+    "events": ("dunning_events", "Events by endpoint and state of delivery", ("endpoint", "state")),
 }
 
 

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from dunning.signing import parse_secret
 from starter.errors import SettingsError
 
 Purpose = Literal["up", "worker", "serve"]
@@ -29,6 +30,13 @@ class ApiKey(NamedTuple):
     name: str
     scope: Scope
     digest: str
+
+
+class EndpointSecret(NamedTuple):
+    """A signing secret of an endpoint for events."""
+
+    endpoint: str
+    secret: SecretStr
 
 
 class Settings(BaseSettings):
@@ -65,6 +73,8 @@ class Settings(BaseSettings):
     dunning_secret_key: SecretStr | None = None
     dunning_api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
     dunning_api_requests_per_minute: float = Field(600.0, ge=0)  # of each key or address; 0: no limit
+    dunning_endpoint_secrets: Annotated[tuple[EndpointSecret, ...], NoDecode] = ()
+    dunning_allow_loopback_endpoints: bool = False  # events may go to this machine, unencrypted: for trials
     dunning_host: str = "127.0.0.1"
     dunning_port: int = Field(8000, ge=0, le=65535)
     dunning_metrics_address: str | None = None  # host:port of the Temporal SDK's own Prometheus metrics
@@ -99,6 +109,11 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return tuple(_api_key(text) for text in _listed(value)) if isinstance(value, str) else value
 
+    @field_validator("dunning_endpoint_secrets", mode="before")
+    @classmethod
+    def _split_endpoint_secrets(cls, value: object) -> object:
+        return tuple(_endpoint_secret(text) for text in _listed(value)) if isinstance(value, str) else value
+
     @field_validator("dunning_log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
@@ -118,6 +133,11 @@ class Settings(BaseSettings):
         """The folder of the business's own words."""
         return self.dunning_policies / "templates" if self.dunning_policies else None
 
+    @property
+    def endpoint_secrets(self) -> list[tuple[str, str]]:
+        """The signing secrets of the endpoints, by name, as text."""
+        return [(name, secret.get_secret_value()) for name, secret in self.dunning_endpoint_secrets]
+
     def missing(self, for_: Purpose = "up") -> list[str]:
         """What is missing or malformed for a purpose, one sentence each; empty when all is there."""
         return list(_problems(self, for_))
@@ -136,6 +156,17 @@ def _api_key(text: str) -> ApiKey:
             "support or admin and the SHA-256 of the secret in 64 hex digits"
         )
     return ApiKey(name, scope, digest.lower())
+
+
+def _endpoint_secret(text: str) -> EndpointSecret:
+    name, _, secret = text.partition(":")
+    if not name or not secret:
+        raise ValueError("write name:whsec_… for each endpoint, comma-separated; two while one is rotated")
+    try:
+        parse_secret(secret)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return EndpointSecret(name, SecretStr(secret))
 
 
 def _is_scope(text: str) -> TypeGuard[Scope]:
@@ -199,6 +230,8 @@ def _problems(settings: Settings, purpose: Purpose) -> Iterator[str]:
         value = getattr(settings, name)
         if value and not _is_url("http", "https")(value):
             yield f"{name.upper()} is malformed: write an address such as http://127.0.0.1:9100, or nothing"
+    if purpose == "up" and settings.dunning_allow_loopback_endpoints:
+        yield "DUNNING_ALLOW_LOOPBACK_ENDPOINTS is for trials: unset it, events must leave encrypted"
     if not re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", settings.database_url):
         yield "DATABASE_URL is malformed: write sqlite:///file or postgresql://user:password@host/database"
     folder = settings.dunning_policies

@@ -23,3 +23,8 @@ def payment_report_id(event_id: str) -> str:
 #: Reconciliations that people start; those of the schedule get ids of its own.
 RECONCILIATION_BY_HAND = "reconciliation/by-hand"
 IMPORT = "reconciliation/import"
+
+
+def event_delivery_id(event_id: str, endpoint: str) -> str:
+    """The id of the workflow that carries an event to an endpoint."""
+    return f"event-delivery/{event_id}/{endpoint}"

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import typer.main
 import yaml
 
 from activities.context import BusinessProfile
+from activities.endpoints import Endpoints
+from dunning.announcements import EVENTS
 from dunning.lever_payloads import Payload
 from dunning.levers import LEVERS
 from dunning.segments import parse_segments
+from dunning.signing import parse_secret, signed_headers
 from dunning.values import Outcome, RecoveredVia, Stage, WaitingOn
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN
 from starter.cli import app
@@ -94,6 +100,10 @@ def test_the_events_to_select_are_those_that_the_receiver_needs() -> None:
     assert listed == sorted(CONCERNS)
 
 
+def test_every_event_for_the_business_stands_in_the_table_with_its_words() -> None:
+    assert {names(name)[0]: when for name, when, _ in rows("outgoing events")} == EVENTS
+
+
 def test_every_make_target_stands_in_the_table() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.M)
@@ -136,7 +146,35 @@ def test_the_segments_are_segments() -> None:
 
 def test_the_business_file_is_one() -> None:
     [profile] = [block for block in blocks("yaml") if "sender_email" in block.body]
-    assert BusinessProfile.model_validate(yaml.safe_load(profile.body)).name == "Example GmbH"
+    [endpoints] = [block for block in blocks("yaml") if block.body.startswith("endpoints:")]
+    business = BusinessProfile.model_validate(yaml.safe_load(profile.body + endpoints.body))
+    assert business.name == "Example GmbH"
+    secret = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
+    secrets = [(endpoint.name, secret) for endpoint in business.endpoints]
+    assert len(Endpoints.of(business.endpoints, secrets).listed) == 2
+
+
+async def test_the_receiver_takes_what_is_signed_once_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
+    monkeypatch.setenv("DUNNING_EVENTS_SECRET", secret)
+    written: dict[str, Any] = {}
+    [receiver] = [block for block in blocks("python") if "standardwebhooks" in block.body]
+    exec(receiver.body, written)
+    body = json.dumps({"type": "suspended", "data": {"customer": "cus_1"}}).encode()
+    signed = dict(signed_headers("evt_1", int(time.time()), body, [parse_secret(secret)]))
+    transport = httpx.ASGITransport(written["app"])
+    async with httpx.AsyncClient(transport=transport, base_url="http://backend") as backend:
+
+        async def answer(content: bytes, headers: dict[str, str]) -> int:
+            return (await backend.post("/dunning", content=content, headers=headers)).status_code
+
+        assert [await answer(body, signed) for _ in range(2)] == [204, 204]
+        assert await answer(body + b" ", signed) == 400
+        assert await answer(body, signed | {"webhook-signature": "nonsense"}) == 400
+        assert await answer(body, {}) == 400
+    assert capsys.readouterr().out == "stop the service of cus_1\n"
 
 
 def test_the_payload_to_paste_is_accepted() -> None:

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]  # one
 
 #: What the README writes, and which the reader replaces.
 INVOICE, SANDBOX = "in_123", f"http://127.0.0.1:{SANDBOX_PORT}"
-STARTER, CLIENT = blocks("python")
+STARTER, CLIENT, _ = blocks("python")
 BACKUP = "VACUUM"
 
 

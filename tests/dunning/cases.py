@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dunning.case import (
+    Announcement,
     BillingEvent,
     CaseRef,
     CaseState,
@@ -77,6 +78,7 @@ class Run:
     log: list[tuple[int, str]] = field(default_factory=list)
     actions: list[tuple[datetime, Action]] = field(default_factory=list)
     answers: list[tuple[bool, str]] = field(default_factory=list)
+    announced: list[Announcement] = field(default_factory=list)
     intercept: Callable[[Action, Run], Event | None] | None = None
     inbox: list[Event] = field(default_factory=list)
     contacts: list[Contact] = field(default_factory=list)  # of the customer, in other cases too
@@ -94,6 +96,7 @@ class Run:
             )
             self.inbox.clear()
             self.state = applied(self.state, step)
+            self.announced += step.announcements
             self.answers += [(a.accepted, a.text) for a in step.answers]
             decision = step.decision
             if decision.done:

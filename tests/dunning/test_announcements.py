@@ -1,0 +1,125 @@
+"""What the business's own systems are told of a case, and in which order."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+
+from dunning.announcements import EVENTS, body
+from dunning.case import EffectFailed, Event
+from dunning.decision import Action, Question
+from dunning.step import answer
+from tests.dunning.cases import DAY0, STANDARD, Run, opened
+
+
+def told(run: Run) -> list[tuple[int, str]]:
+    """The calendar of the events, without those of messages."""
+    events = [event for event in run.announced if event.type != "message.sent"]
+    return [((event.at - DAY0).days, event.type) for event in events]
+
+
+def data(run: Run, type: str) -> list[dict[str, object]]:
+    """What the events of a type say beyond what every event says."""
+    common = {"case_id", "account", "invoice", "customer", "subscription", "livemode", "stage"}
+    common |= {"amount_remaining", "currency", "last_day"}
+    events = [event.data for event in run.announced if event.type == type]
+    assert all(common <= event.keys() for event in events)
+    return [{name: value for name, value in event.items() if name not in common} for event in events]
+
+
+def test_a_case_that_nobody_pays() -> None:
+    run = Run(opened("expired_card")).to_the_end()
+    assert told(run) == [(14, "grace.started"), (21, "suspended"), (51, "closed")]
+    assert data(run, "closed") == [{"outcome": "written_off"}]
+    messages = [f"{message['channel']} {message['step']}" for message in data(run, "message.sent")]
+    accepted = [f"{sent.channel} {sent.step}" for sent in run.state.sent if sent.fate == "accepted"]
+    assert messages == accepted
+    assert messages[0] == "email first_notice"
+
+
+def test_a_customer_who_pays_after_the_suspension_gets_the_service_back() -> None:
+    run = Run(opened("expired_card")).until(25)
+    run.event(status="paid", amount_remaining=0)
+    assert told(run)[-3:] == [(25, "recovered"), (25, "restored"), (25, "closed")]
+    assert data(run, "recovered") == [{"via": "customer"}]
+    assert data(run, "closed") == [{"outcome": "recovered", "via": "customer"}]
+    assert [event.data["amount_remaining"] for event in run.announced[-3:]] == [0, 0, 0]
+
+
+def test_attempts_that_fail_and_the_one_that_does_not() -> None:
+    run = Run(opened(), outcomes={2: "do_not_honor", 3: "succeeded"}).to_the_end()
+    assert data(run, "attempt.failed") == [
+        {"attempt": 1, "result": "declined", "decline_code": "insufficient_funds"},
+        {"attempt": 2, "result": "declined", "decline_code": "do_not_honor"},
+    ]
+    assert data(run, "recovered") == [{"via": "engine"}]
+
+
+def test_more_time_asked_for_granted_and_denied() -> None:
+    run = Run(opened("expired_card")).until(15)
+    run.lever("request_extension", {"days": 7, "by": "customer"})
+    assert data(run, "extension.granted") == [{"days": 7, "by_customer": True}]
+    assert run.announced[-2].data["last_day"] == "2026-03-30"
+
+    run.lever("request_extension", {"days": 20, "by": "customer"})
+    assert [type for _, type in told(run)[-2:]] == ["extension.requested", "human.needed"]
+    run.lever("deny_extension", {"reason": "enough", "by": "maria"})
+    assert data(run, "extension.denied") == [{"days": 20}]
+
+    run.lever("request_extension", {"days": 20, "by": "customer"})
+    run.lever("grant_extension", {"days": 9, "reason": "salary", "by": "maria"})
+    assert data(run, "extension.granted")[1:] == [{"days": 9, "by_customer": False}]
+    assert len(data(run, "extension.denied")) == 1
+
+
+def test_a_person_is_called_once_for_one_question() -> None:
+    run = Run(opened("fraudulent")).until(10)
+    assert [type for _, type in told(run)] == ["human.needed"]
+    assert data(run, "human.needed")[0]["why"] == "decision"
+
+
+def test_a_provider_that_does_not_answer_is_told_once_and_without_its_words() -> None:
+    def stripe_is_down(action: Action, run: Run) -> Event | None:
+        if action.kind != "charge" or run.now > DAY0 + timedelta(days=2):
+            return None
+        return EffectFailed(effect=action.key, at=run.now, error="ada@customer.example was refused")
+
+    run = Run(opened(), intercept=stripe_is_down).until(2)
+    assert data(run, "human.needed") == [{"why": "fault", "text": "charge does not work"}]
+
+
+def test_a_policy_in_shadow_tells_nobody() -> None:
+    run = Run(opened("expired_card"), policy=STANDARD.model_copy(update={"shadow": True})).to_the_end()
+    assert run.announced == []
+
+
+def test_the_first_step_tells_of_the_opening() -> None:
+    step = answer(Question(state=opened(), policy=STANDARD, now=DAY0))
+    (event,) = step.announcements
+    assert (event.type, event.at) == ("case.opened", DAY0)
+    assert event.data["decline_code"] == "insufficient_funds"
+
+
+def test_a_step_that_is_repeated_with_more_in_its_inbox_says_the_same_under_the_same_ids() -> None:
+    first, again = (Run(opened("expired_card")).until(25) for _ in range(2))
+    again.lever("add_note", {"text": "?", "by": "maria"})
+    known = {event.id for event in first.announced}
+    assert [event.id for event in again.announced if event.id not in known] == []
+    assert len(known) == len(first.announced)
+
+
+def test_announcements_stay_out_of_the_history() -> None:
+    step = answer(Question(state=opened(), policy=STANDARD, now=DAY0))
+    assert "announcements" not in step.model_dump(mode="json")
+
+
+def test_events_are_small_and_named_as_the_standard_wants() -> None:
+    run = Run(opened("expired_card")).until(25)
+    run.event(status="paid", amount_remaining=0)
+    for event in run.announced:
+        assert event.type in EVENTS
+        assert re.fullmatch(r"evt_[0-9a-f]{24}", event.id)
+        assert len(body(event)) < 2_000
+        assert json.loads(body(event)).keys() == {"type", "timestamp", "data"}
+    assert all(re.fullmatch(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*", name) for name in EVENTS)
