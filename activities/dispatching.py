@@ -19,6 +19,8 @@ from temporalio.exceptions import ApplicationError
 from activities.context import Deps, business_time, log, retry_delay, too_late
 from activities.reader import InvoiceReader
 from activities.sending import Accepted, Refused, SendResult, Unknown
+from activities.siblings import Sibling, Siblings, listed, totals
+from activities.siblings import told as told_of
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import PaymentMethod, StripeInvoice
 from dunning.addresses import fingerprint
@@ -31,6 +33,7 @@ from dunning.messages.context import MessageContext, Rendered
 from dunning.messages.render import RenderError, render
 from dunning.money import Money
 from ledger.contacts import Terms
+from ledger.records import DispatchRecord
 
 #: The one step that still speaks to a debtor after the engine itself gave the invoice up.
 AFTER_WRITE_OFF = "written_off"
@@ -70,6 +73,12 @@ class Try:
             invoice=invoice,
         )
 
+    def merged(self, by: DispatchRecord, invoice: Invoice) -> MessageSent:
+        """A message of another case spoke of this one. It is a notice of the date if a provider took it."""
+        ended = self.ended("merged", f"said in the message of case {by.case_id}", invoice)
+        named = ended.named_day if by.fate != "unknown" else None
+        return ended.model_copy(update={"said_at": by.claimed_at, "named_day": named})
+
     def postponed(self, refusal: Slot, invoice: Invoice) -> MessageSent:
         """The customer heard enough for now."""
         ended = self.ended("postponed", refusal.reason, invoice)
@@ -84,6 +93,7 @@ class Dispatching:
         self._business = deps.business
         self._templates = deps.templates
         self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
+        self._siblings = Siblings(StripeCalls(deps.stripe), deps.ledger)
         self._address = address
         self._hand = hand
 
@@ -105,8 +115,10 @@ class Dispatching:
             return this.ended("not_needed", f"the invoice is {facts.status}", facts)
         if self._address(told) is None or this.send.channel not in facts.channels:
             return this.ended("unreachable", f"no address or no consent for {this.send.channel}")
-        words = self._words(this, told, facts)  # before the claim: what cannot be written was not sent
-        return await self._claimed(this, told, facts, words)
+        others = await self._siblings.of(order.ref, this.send, facts.customer, facts.subscription)
+        # Before the claim: what cannot be written was not sent.
+        words = self._words(this, told, facts, others)
+        return await self._claimed(this, told, facts, words, told_of(this.send, others))
 
     async def _before(self, this: Try) -> MessageSent | None:
         """What an earlier try of the same message left in the ledger."""
@@ -122,7 +134,9 @@ class Dispatching:
             return this.ended(fate)
         return await self._end(this, dispatch_id, "unknown", detail="an earlier try got lost on the way")
 
-    async def _claimed(self, this: Try, told: StripeInvoice, facts: Invoice, words: Rendered) -> MessageSent:
+    async def _claimed(
+        self, this: Try, told: StripeInvoice, facts: Invoice, words: Rendered, others: dict[str, str]
+    ) -> MessageSent:
         claim = await self._ledger.dispatches.claim(
             case_id=this.order.ref.case_id,
             step=this.send.step,
@@ -135,9 +149,14 @@ class Dispatching:
                 limits=this.send.limits,
                 extra=this.send.extra,
                 shadow=this.order.shadow,
+                told=others,
+                merge=this.send.merge,
+                names=this.send.last_day if this.send.names_last_day else None,
             ),
             address=fingerprint(self._address(told) or ""),
         )
+        if claim.said_by is not None:
+            return this.merged(claim.said_by, facts)
         if claim.refusal is not None:
             return this.postponed(claim.refusal, facts)
         if claim.state != "new":
@@ -189,9 +208,9 @@ class Dispatching:
         log(this.order.ref, "message ended", step=this.send.step, channel=this.send.channel.value, fate=fate)
         return this.ended(fate, detail)
 
-    def _words(self, this: Try, told: StripeInvoice, facts: Invoice) -> Rendered:
+    def _words(self, this: Try, told: StripeInvoice, facts: Invoice, others: tuple[Sibling, ...]) -> Rendered:
         try:
-            context = self._context(this.send, told, facts, this.at)
+            context = _with_others(self._context(this.send, told, facts, this.at), this.send, told, others)
             return render(this.send.template, this.send.channel, context, folder=self._templates)
         except ValidationError as error:
             fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
@@ -227,6 +246,18 @@ class Dispatching:
             locale=next(iter(told.who.preferred_locales or ()), "") if told.who else "",
             granted_days=send.days,
         )
+
+
+def _with_others(
+    context: MessageContext, send: Send, own: StripeInvoice, others: tuple[Sibling, ...]
+) -> MessageContext:
+    """The same message for all that the customer owes."""
+    lines = listed(send, own, others)
+    if not lines:
+        return context
+    amount, *more = totals(lines)
+    news = {"amount": amount, "more_amounts": tuple(more), "listed": lines, "open_invoices": len(lines)}
+    return context.model_copy(update=news)
 
 
 def _still_owed(facts: Invoice, send: Send) -> bool:

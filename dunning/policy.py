@@ -180,6 +180,7 @@ class Messages(Section):
     answers: Answers = Answers()
     quiet_hours: QuietHours
     limits: ContactLimits | None = None  # None: no limit
+    merge: bool = False  # one message speaks of all open invoices of a customer
 
     @model_validator(mode="after")
     def _steps_are_unique(self) -> Messages:

@@ -23,7 +23,8 @@ ANSWERS = frozenset(
     {"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY}
 )
 _NEAR = timedelta(hours=24)
-_SAID = frozenset({"accepted", "unknown", "shadow"})
+_LEFT = frozenset({"accepted", "unknown", "shadow"})
+_SAID = _LEFT | {"merged"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def answer_due(steps: tuple[str, ...], state: CaseState, policy: Policy, now: da
 
 def contacts(sent: Iterable[Sent]) -> list[Contact]:
     """What of it counts against the contact limits."""
-    return [Contact(at=s.at, channel=s.channel) for s in sent if s.fate in _SAID and _counts(s.step)]
+    return [Contact(at=s.at, channel=s.channel) for s in sent if s.fate in _LEFT and _counts(s.step)]
 
 
 def answer_message(policy: Policy, step: str) -> AnswerMessage | None:
@@ -120,6 +121,7 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         to_debtor=word.step.split(":")[0] not in ("recovered", "restored"),
         counts=counts,
         limits=policy.messages.limits if counts else None,
+        merge=counts and policy.messages.merge,
         extra=state.stage is Stage.GRACE and _said_elsewhere(word, state),
     )
 

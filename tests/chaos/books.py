@@ -324,7 +324,8 @@ def early_suspensions(evidence: Evidence) -> Iterator[str]:
         ids = {case.id for case in cases}
         notices = [
             accepted[row.id] for row in evidence.dispatches
-            if row.case_id in ids and row.template in NAMES_LAST_DAY and row.id in accepted
+            if row.template in NAMES_LAST_DAY and row.id in accepted
+            and ids & {row.case_id, *(row.told or ())}
         ]  # fmt: skip
         if not any(notice <= at - NOTICE + evidence.skew for notice in notices):
             yield f"{subscription} suspended at {at} without a notice before: {notices}"

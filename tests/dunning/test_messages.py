@@ -179,7 +179,7 @@ class TestEmail:
     def test_values_cannot_become_html(self) -> None:
         page = write("reminder", product='<b onclick="x">Pro</b>').html or ""
         assert "<b onclick" not in page
-        assert "&lt;b onclick=\"x\"&gt;Pro" in page
+        assert '&lt;b onclick="x"&gt;Pro' in page
 
     @pytest.mark.parametrize(
         "name",
