@@ -9,10 +9,13 @@ from activities.dispatching import Dispatching, Parcel
 from activities.interface import SmsActivities
 from activities.reader import phone_number
 from activities.sending import SendResult
-from activities.texter import LONGEST_VALIDITY, Text, Texter
+from activities.texter import Text, Texter
 from dunning.case import MessageSent
 from dunning.decision import Order
 from dunning.values import Channel
+
+#: A text that could not be handed over for so many seconds has lost its moment.
+_AT_MOST = 4 * 3600
 
 
 class ProviderSms(SmsActivities):
@@ -44,4 +47,4 @@ def _validity(order: Order) -> int | None:
     if order.not_after is None:
         return None
     left = int((order.not_after - business_time()).total_seconds())
-    return min(max(left, 1), LONGEST_VALIDITY)
+    return min(max(left, 1), _AT_MOST)

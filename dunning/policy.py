@@ -154,6 +154,7 @@ class QuietHours(Section):
     opens: time = Field(alias="from")
     closes: time = Field(alias="until")
     sundays: bool = False
+    holidays: bool = True  # public holidays are days like others
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 

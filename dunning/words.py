@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-from dunning.calendar import closing, decent, end_of_day, local_moment, local_time
+from dunning.calendar import Where, closing, decent, end_of_day, local_moment, local_time
 from dunning.case import CaseState, Sent
 from dunning.contacts import Contact
 from dunning.decision import Send
@@ -19,9 +19,7 @@ from dunning.values import RETRYABLE, Channel, DeclineClass, Stage
 #: A message that a provider could not take for so long has lost its moment.
 LIFE_OF_A_MESSAGE = timedelta(hours=24)
 #: Answers to what the customer did. They go out at once and count against no limit.
-ANSWERS = frozenset(
-    {"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY}
-)
+ANSWERS = frozenset({"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY})
 _NEAR = timedelta(hours=24)
 _LEFT = frozenset({"accepted", "unknown", "shadow"})
 _SAID = _LEFT | {"merged"}
@@ -136,7 +134,7 @@ def latest(word: Word, state: CaseState, policy: Policy, now: datetime) -> datet
     """The last moment at which this message may still be handed over."""
     hours = policy.messages.quiet_hours
     limit = now + timedelta(hours=6)
-    return min(limit, closing(now, state.plan.zone, hours)) if word.channel in hours.channels else limit
+    return min(limit, closing(now, _where(state), hours)) if word.channel in hours.channels else limit
 
 
 def _counts(step: str) -> bool:
@@ -213,4 +211,9 @@ def _in_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
 
 def _decent(at: datetime, channel: Channel, state: CaseState, policy: Policy) -> datetime:
     hours = policy.messages.quiet_hours
-    return decent(at, state.plan.zone, hours) if channel in hours.channels else at
+    return decent(at, _where(state), hours) if channel in hours.channels else at
+
+
+def _where(state: CaseState) -> Where:
+    """By what is known now; the plan's zone, in which the promised day ends, never changes."""
+    return Where(state.invoice.zones or (state.plan.zone,), state.invoice.place)
