@@ -30,8 +30,10 @@ from dunning.decision import Order, Send
 from dunning.facts import Invoice
 from dunning.messages.catalogue import TemplatesError
 from dunning.messages.context import MessageContext, Rendered
+from dunning.messages.locales import nearest
 from dunning.messages.render import RenderError, render
 from dunning.money import Money
+from dunning.values import Channel
 from ledger.contacts import Terms
 from ledger.records import DispatchRecord
 
@@ -47,6 +49,7 @@ class Parcel:
     dispatch_id: str
     told: StripeInvoice
     words: Rendered
+    content_sid: str = ""  # WhatsApp: the approved template
 
 
 Hand = Callable[[Parcel], Awaitable[SendResult]]
@@ -118,6 +121,8 @@ class Dispatching:
         others = await self._siblings.of(order.ref, this.send, facts.customer, facts.subscription)
         # Before the claim: what cannot be written was not sent.
         words = self._words(this, told, facts, others)
+        if this.send.channel is Channel.WHATSAPP and not self._content(this.send, words):
+            return this.ended("unreachable", f"no approved template of WhatsApp in {words.locale}", facts)
         return await self._claimed(this, told, facts, words, told_of(this.send, others))
 
     async def _before(self, this: Try) -> MessageSent | None:
@@ -163,7 +168,8 @@ class Dispatching:
             return await self._found(this, claim.dispatch_id, claim.fate)
         if this.order.shadow:
             return await self._end(this, claim.dispatch_id, "shadow")
-        result = await self._hand(Parcel(this.order, claim.dispatch_id, told, words))
+        content = self._content(this.send, words)
+        result = await self._hand(Parcel(this.order, claim.dispatch_id, told, words, content))
         match result:
             case Accepted(provider_id):
                 return await self._end(this, claim.dispatch_id, "accepted", provider_id=provider_id)
@@ -171,6 +177,11 @@ class Dispatching:
                 return await self._end(this, claim.dispatch_id, "unknown", detail=detail)
             case Refused():
                 return await self._refused(this, claim.dispatch_id, facts, result)
+
+    def _content(self, send: Send, words: Rendered) -> str:
+        """The approved template nearest to the customer's language, else the business's; "" for none."""
+        found = nearest(words.locale, send.content, self._business.default_locale) if send.content else ""
+        return send.content.get(found, "")
 
     async def _refused(self, this: Try, dispatch_id: str, facts: Invoice, why: Refused) -> MessageSent:
         if why.retryable and why.definite:

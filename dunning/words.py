@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import islice
 
 from dunning.calendar import Where, closing, decent, end_of_day, local_moment, local_time
 from dunning.case import CaseState, Sent
@@ -21,6 +22,8 @@ LIFE_OF_A_MESSAGE = timedelta(hours=24)
 #: Answers to what the customer did. They go out at once and count against no limit.
 ANSWERS = frozenset({"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY})
 _NEAR = timedelta(hours=24)
+#: The customer cannot be reached on this channel.
+_DEAD = frozenset({"unreachable", "undelivered"})
 _LEFT = frozenset({"accepted", "unknown", "shadow"})
 _SAID = _LEFT | {"merged"}
 
@@ -120,6 +123,7 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         counts=counts,
         limits=policy.messages.limits if counts else None,
         merge=counts and policy.messages.merge,
+        content=policy.messages.whatsapp.get(word.template, {}) if word.channel is Channel.WHATSAPP else {},
         extra=state.stage is Stage.GRACE and _said_elsewhere(word, state),
     )
 
@@ -128,6 +132,11 @@ def _day_in(step: str) -> date | None:
     """The day that an answer such as `promise_made:2026-12-24` is about."""
     name, _, day = step.partition(":")
     return date.fromisoformat(day) if name in ANSWERS_ABOUT_A_DAY else None
+
+
+def not_at_night(word: Word, state: CaseState, policy: Policy, now: datetime) -> Word:
+    """A message that was held up until a quiet hour waits for the next decent one."""
+    return replace(word, at=_decent(now, word.channel, state, policy)) if word.at < now else word
 
 
 def latest(word: Word, state: CaseState, policy: Policy, now: datetime) -> datetime:
@@ -163,7 +172,7 @@ def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
         after = message.retryable if retryable else message.customer
         if verdict and verdict.cls is DeclineClass.REVOKED and order > 0 and not state.reviewed:
             return  # who withdrew consent is asked once
-        for channel in message.channels:
+        for channel in _channels(message.step, message.channels, state, policy):
             at = state.plan.anchor + state.shift + after
             if retryable and order == 0:
                 at = _after_a_silent_retry(at, state, policy)
@@ -182,7 +191,7 @@ def _of_sent(state: CaseState, policy: Policy) -> Iterator[Word]:
         else:
             assert reminder.after_due is not None
             at = due + reminder.after_due + state.shift
-        for channel in reminder.channels:
+        for channel in _channels(reminder.step, reminder.channels, state, policy):
             yield Word(_decent(at, channel, state, policy), reminder.step, reminder.template, channel, order)
 
 
@@ -205,8 +214,20 @@ def _in_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
                 - message.before_end
             )
             step = f"{message.step}:{plan.last_day.isoformat()}"
-        for channel in message.channels:
+        for channel in _channels(step, message.channels, state, policy):
             yield Word(_decent(at, channel, state, policy), step, message.template, channel, order)
+
+
+def _channels(
+    step: str, channels: tuple[Channel, ...], state: CaseState, policy: Policy
+) -> tuple[Channel, ...]:
+    """The step's channels; once all of them are dead, the first other one that reaches the customer, too."""
+    tried = {sent.channel: sent.fate for sent in state.sent if sent.step == step}
+    if not set(channels) <= set(tried) or not set(tried.values()) <= _DEAD:
+        return channels
+    others = (channel for channel in policy.messages.failover if channel not in channels)
+    usable = (channel for channel in others if channel in state.invoice.channels or channel in tried)
+    return (*channels, *islice(usable, 1))
 
 
 def _decent(at: datetime, channel: Channel, state: CaseState, policy: Policy) -> datetime:

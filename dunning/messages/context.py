@@ -87,3 +87,4 @@ class Rendered(Value):
     subject: str | None = None
     html: str | None = None
     locale: str = "en"  # the locale whose templates were used
+    variables: dict[str, str] = {}  # WhatsApp: what fills the approved template

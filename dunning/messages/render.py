@@ -52,7 +52,8 @@ def render(
     """The words of the message `template` for one channel; those in the business's own `folder` come first.
 
     E-mail has subject, text and HTML with the same facts; SMS has text, in GSM-7 where that is possible.
-    Raises RenderError for an unknown template, a channel without texts, a missing last day or link, and
+    WhatsApp has variables for an approved template.
+    Raises RenderError for an unknown template, a missing last day or link, and
     TemplatesError for words that cannot be used.
     """
     if template not in TEMPLATES:
@@ -69,9 +70,7 @@ def render(
         return _email(catalogue, message, context)
     if channel is Channel.SMS:
         return _sms(catalogue, message, variables(catalogue, context, for_sms=True))
-    raise RenderError(
-        f"message {template!r} has no text for {channel}: WhatsApp takes approved templates only"
-    )
+    return _whatsapp(template, catalogue, message, variables(catalogue, context, for_sms=True))
 
 
 def fits_subject(text: str) -> bool:
@@ -111,6 +110,13 @@ def _sms(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rende
     texts = [normalise(unmarked(text)) for text in _some(catalogue, message.sms, facts)]
     fits = next((text for most in (1, 2) for text in texts if segments(text) <= most), texts[-1])
     return Rendered(text=fits, locale=catalogue.locale)
+
+
+def _whatsapp(template: str, catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
+    """The variables of an approved template, by number; `text` says the same in our own words."""
+    names = ["business", "amount", "url", *(["last_day"] if template in NAMES_LAST_DAY else [])]
+    told = {str(number): without_isolates(facts[name] or "") for number, name in enumerate(names, start=1)}
+    return _sms(catalogue, message, facts).model_copy(update={"variables": told})
 
 
 def _texts(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]) -> list[str]:
