@@ -292,6 +292,7 @@ class DispatchRecord:
     template: str
     customer: str
     claimed_at: datetime
+    counts: bool | None  # as a contact; None: it does
     told: dict[str, str] | None  # the other cases that it spoke of, with the last days that it named
     fate: str | None
     provider_id: str | None
