@@ -71,7 +71,7 @@ class Template:
     """A template that Meta approved, and what fills it (twilio.com/docs/content)."""
 
     content_sid: str
-    variables: dict[str, str] = field(repr=False)
+    variables: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,8 @@ def _in_own_words(text: Text) -> dict[str, Any]:
 
 def _by_template(to: str, template: Template) -> dict[str, Any]:
     """Outside the 24 hours after the customer's own message WhatsApp takes nothing else (error 63016)."""
-    variables = json.dumps(template.variables, ensure_ascii=False)
+    numbered = {str(number): value for number, value in enumerate(template.variables, start=1)}
+    variables = json.dumps(numbered, ensure_ascii=False)
     return {"to": f"whatsapp:{to}", "content_sid": template.content_sid, "content_variables": variables}
 
 

@@ -87,4 +87,4 @@ class Rendered(Value):
     subject: str | None = None
     html: str | None = None
     locale: str = "en"  # the locale whose templates were used
-    variables: dict[str, str] = {}  # WhatsApp: what fills the approved template
+    variables: tuple[str, ...] = ()  # WhatsApp: what fills the approved template, in order

@@ -113,9 +113,9 @@ def _sms(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rende
 
 
 def _whatsapp(template: str, catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
-    """The variables of an approved template, by number; `text` says the same in our own words."""
+    """The variables of an approved template, in order; `text` says the same in our own words."""
     names = ["business", "amount", "url", *(["last_day"] if template in NAMES_LAST_DAY else [])]
-    told = {str(number): without_isolates(facts[name] or "") for number, name in enumerate(names, start=1)}
+    told = tuple(without_isolates(facts[name] or "") for name in names)
     return _sms(catalogue, message, facts).model_copy(update={"variables": told})
 
 
