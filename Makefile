@@ -12,7 +12,7 @@ help:
 	@echo "make dev     the demo's stack without its cast, to try things (ARGS=--json: one line for programs)"
 	@echo "make up      the engine against your Stripe, SendGrid and Twilio accounts"
 	@echo "make test    all tests (ARGS=-x tests/dunning: some)"
-	@echo "make chaos   two hundred cases in a storm of faults (CHAOS_SEED=7: the same one again)"
+	@echo "make chaos   three hundred cases in a storm of faults (CHAOS_SEED=7: the same one again)"
 	@echo "make lint    ruff, strict types, import contracts"
 	@echo "make bench   the benchmark"
 	@echo "make lock    new locks from pyproject.toml"
@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev
 
 # A seed of its own each time; it is printed first, and with whatever goes wrong.
 chaos: export CHAOS_SEED ?= $(shell date +%s)
-chaos: export CHAOS_CASES ?= 200
+chaos: export CHAOS_CASES ?= 300
 chaos: export CHAOS_KILLS ?= 10
 chaos: export CHAOS_BRUTAL ?= 1
 chaos: $(VENV)/.installed-dev

@@ -82,6 +82,7 @@ def make_workers(
         timeout=settings.twilio_timeout_seconds,
         status_callback=settings.public_url(STATUS_PATH),
     )
+    texts = ProviderSms(deps, texter)
     receiver = Receiver(client, deps.ledger, timedelta(seconds=settings.dunning_rpc_timeout_seconds))
     reconciling = Reconciling(deps, client, receiver)
     # Without an explicit build id the SDK hashes every loaded module, which takes seconds.
@@ -97,7 +98,8 @@ def make_workers(
         workflows=WORKFLOWS,
         activities=[
             ProviderEmail(deps, mailer, unsubscribe_links(settings)).send_email,
-            ProviderSms(deps, texter).send_sms,
+            texts.send_sms,
+            texts.send_whatsapp,
             LedgerRecords(deps.ledger, deps.policies, deps.endpoints, deps.news).decide,
             RiskWatch(deps.ledger, deps.policies).review_risks,
             reconciling.begin,

@@ -19,6 +19,8 @@ from temporalio.exceptions import ApplicationError
 from activities.context import Deps, business_time, log, retry_delay, too_late
 from activities.reader import InvoiceReader
 from activities.sending import Accepted, Refused, SendResult, Unknown
+from activities.siblings import Sibling, Siblings, listed, totals
+from activities.siblings import told as told_of
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import PaymentMethod, StripeInvoice
 from dunning.addresses import fingerprint
@@ -28,10 +30,12 @@ from dunning.decision import Order, Send
 from dunning.facts import Invoice
 from dunning.messages.catalogue import TemplatesError
 from dunning.messages.context import MessageContext, Rendered
+from dunning.messages.locales import nearest
 from dunning.messages.render import RenderError, render
 from dunning.money import Money
 from dunning.values import Channel
 from ledger.contacts import Terms
+from ledger.records import DispatchRecord
 
 #: The one step that still speaks to a debtor after the engine itself gave the invoice up.
 AFTER_WRITE_OFF = "written_off"
@@ -45,6 +49,7 @@ class Parcel:
     dispatch_id: str
     told: StripeInvoice
     words: Rendered
+    content_sid: str = ""  # WhatsApp: the approved template
 
 
 Hand = Callable[[Parcel], Awaitable[SendResult]]
@@ -71,6 +76,12 @@ class Try:
             invoice=invoice,
         )
 
+    def merged(self, by: DispatchRecord, invoice: Invoice) -> MessageSent:
+        """A message of another case spoke of this one. It is a notice of the date if a provider took it."""
+        ended = self.ended("merged", f"said in the message of case {by.case_id}", invoice)
+        named = ended.named_day if by.fate != "unknown" else None
+        return ended.model_copy(update={"said_at": by.claimed_at, "named_day": named})
+
     def postponed(self, refusal: Slot, invoice: Invoice) -> MessageSent:
         """The customer heard enough for now."""
         ended = self.ended("postponed", refusal.reason, invoice)
@@ -86,6 +97,7 @@ class Dispatching:
         self._templates = deps.templates
         self._page = deps.page
         self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
+        self._siblings = Siblings(StripeCalls(deps.stripe), deps.ledger)
         self._address = address
         self._hand = hand
 
@@ -109,9 +121,13 @@ class Dispatching:
             return this.ended("unreachable", f"no address or no consent for {this.send.channel}")
         if not await self._is_wanted(this, facts):
             return this.ended("unreachable", "the customer unsubscribed from reminders")
+        others = await self._siblings.of(order.ref, this.send, facts.customer, facts.subscription)
         link = await self._link(this, told, facts)
-        words = self._words(this, told, facts, link)  # before the claim: what cannot be written was not sent
-        return await self._claimed(this, told, facts, words)
+        # Before the claim: what cannot be written was not sent.
+        words = self._words(this, told, facts, others, link)
+        if this.send.channel is Channel.WHATSAPP and not self._content(this.send, words):
+            return this.ended("unreachable", f"no approved template of WhatsApp in {words.locale}", facts)
+        return await self._claimed(this, told, facts, words, told_of(this.send, others))
 
     async def _is_wanted(self, this: Try, facts: Invoice) -> bool:
         """Whether the customer wants e-mails of this group; what is not optional is always wanted."""
@@ -133,7 +149,9 @@ class Dispatching:
             return this.ended(fate)
         return await self._end(this, dispatch_id, "unknown", detail="an earlier try got lost on the way")
 
-    async def _claimed(self, this: Try, told: StripeInvoice, facts: Invoice, words: Rendered) -> MessageSent:
+    async def _claimed(
+        self, this: Try, told: StripeInvoice, facts: Invoice, words: Rendered, others: dict[str, str]
+    ) -> MessageSent:
         claim = await self._ledger.dispatches.claim(
             case_id=this.order.ref.case_id,
             step=this.send.step,
@@ -146,16 +164,22 @@ class Dispatching:
                 limits=this.send.limits,
                 extra=this.send.extra,
                 shadow=this.order.shadow,
+                told=others,
+                merge=this.send.merge,
+                names=this.send.last_day if this.send.names_last_day else None,
             ),
             address=fingerprint(self._address(told) or ""),
         )
+        if claim.said_by is not None:
+            return this.merged(claim.said_by, facts)
         if claim.refusal is not None:
             return this.postponed(claim.refusal, facts)
         if claim.state != "new":
             return await self._found(this, claim.dispatch_id, claim.fate)
         if this.order.shadow:
             return await self._end(this, claim.dispatch_id, "shadow")
-        result = await self._hand(Parcel(this.order, claim.dispatch_id, told, words))
+        content = self._content(this.send, words)
+        result = await self._hand(Parcel(this.order, claim.dispatch_id, told, words, content))
         match result:
             case Accepted(provider_id):
                 return await self._end(this, claim.dispatch_id, "accepted", provider_id=provider_id)
@@ -163,6 +187,11 @@ class Dispatching:
                 return await self._end(this, claim.dispatch_id, "unknown", detail=detail)
             case Refused():
                 return await self._refused(this, claim.dispatch_id, facts, result)
+
+    def _content(self, send: Send, words: Rendered) -> str:
+        """The approved template nearest to the customer's language, else the business's; "" for none."""
+        found = nearest(words.locale, send.content, self._business.default_locale) if send.content else ""
+        return send.content.get(found, "")
 
     async def _refused(self, this: Try, dispatch_id: str, facts: Invoice, why: Refused) -> MessageSent:
         if why.retryable and why.definite:
@@ -205,9 +234,12 @@ class Dispatching:
             return told.hosted_invoice_url or ""
         return await self._page.make(self._ledger, this.order, this.send, facts.customer, this.at)
 
-    def _words(self, this: Try, told: StripeInvoice, facts: Invoice, link: str) -> Rendered:
+    def _words(
+        self, this: Try, told: StripeInvoice, facts: Invoice, others: tuple[Sibling, ...], link: str
+    ) -> Rendered:
         try:
-            context = self._context(this.send, told, facts, this.at, link)
+            own = self._context(this.send, told, facts, this.at, link)
+            context = _with_others(own, this.send, told, others)
             return render(this.send.template, this.send.channel, context, folder=self._templates)
         except ValidationError as error:
             fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
@@ -245,6 +277,18 @@ class Dispatching:
             locale=next(iter(told.who.preferred_locales or ()), "") if told.who else "",
             granted_days=send.days,
         )
+
+
+def _with_others(
+    context: MessageContext, send: Send, own: StripeInvoice, others: tuple[Sibling, ...]
+) -> MessageContext:
+    """The same message for all that the customer owes."""
+    lines = listed(send, own, others)
+    if not lines:
+        return context
+    amount, *more = totals(lines)
+    news = {"amount": amount, "more_amounts": tuple(more), "listed": lines, "open_invoices": len(lines)}
+    return context.model_copy(update=news)
 
 
 def _still_owed(facts: Invoice, send: Send) -> bool:

@@ -105,6 +105,11 @@ class SmsActivities(ABC):
     async def send_sms(self, order: Order) -> MessageSent:
         """Send one SMS, once."""
 
+    @activity.defn(name="send_whatsapp")
+    @abstractmethod
+    async def send_whatsapp(self, order: Order) -> MessageSent:
+        """Send one WhatsApp message, once."""
+
 
 class ReconcilingActivities(ABC):
     """Compares Stripe with the engine, and mends what is safe to mend."""

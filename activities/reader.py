@@ -16,8 +16,8 @@ from dunning.facts import Invoice
 from dunning.values import Channel
 from ledger import Ledger
 
-#: The metadata of a customer that says yes to text messages.
-SMS_CONSENT_KEY = "sms_consent"
+#: Where a customer's metadata may say yes to messages on the telephone, and how.
+CONSENT_KEYS = {Channel.SMS: "sms_consent", Channel.WHATSAPP: "whatsapp_consent"}
 _FROM_METADATA = "stripe customer metadata"
 
 
@@ -72,13 +72,14 @@ class InvoiceReader:
         return slot.reason if not slot.granted and slot.until is None else None
 
     async def channels(self, ref: CaseRef, told: StripeInvoice, at: datetime) -> tuple[Channel, ...]:
-        """Where the customer can be written to: e-mail unless revoked, SMS only where it was granted."""
+        """Where the customer can be written to: e-mail unless revoked, texts only where granted."""
         known = await self._ledger.consents.state(ref.account, told.customer_id) if told.customer_id else {}
         channels = []
         if email_address(told) and known.get(Channel.EMAIL) != "revoked":
             channels.append(Channel.EMAIL)
-        if phone_number(told) and await self._sms_granted(ref, told, known.get(Channel.SMS), at):
-            channels.append(Channel.SMS)
+        for channel, key in CONSENT_KEYS.items():
+            if phone_number(told) and await self._granted(ref, told, channel, key, known.get(channel), at):
+                channels.append(channel)
         dead = await self._dead(told)
         return tuple(channel for channel in channels if channel not in dead)
 
@@ -90,18 +91,20 @@ class InvoiceReader:
             {channel: fingerprint(address) for channel, address in addresses.items() if address}
         )
 
-    async def _sms_granted(self, ref: CaseRef, told: StripeInvoice, state: str | None, at: datetime) -> bool:
-        said = told.who.metadata.get(SMS_CONSENT_KEY, "") if told.who else ""
+    async def _granted(
+        self, ref: CaseRef, told: StripeInvoice, channel: Channel, key: str, state: str | None, at: datetime
+    ) -> bool:
+        said = told.who.metadata.get(key, "") if told.who else ""
         if state is None and said.strip().lower() in YES:
             await self._ledger.consents.set(
                 account=ref.account,
                 customer=told.customer_id,
-                channel=Channel.SMS,
+                channel=channel,
                 state="granted",
                 source=_FROM_METADATA,
                 at=at,
                 by="customer",
-                text=f"{SMS_CONSENT_KEY}={said.strip()}",
+                text=f"{key}={said.strip()}",
             )
             return True
         return state == "granted"

@@ -1,4 +1,4 @@
-"""SMS: the activity that sends one, once."""
+"""SMS and WhatsApp: the activities that send one, once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from activities.dispatching import Dispatching, Parcel
 from activities.interface import SmsActivities
 from activities.reader import phone_number
 from activities.sending import SendResult
-from activities.texter import LONGEST_VALIDITY, Text, Texter
+from activities.texter import Template, Text, Texter
 from dunning.case import MessageSent
 from dunning.decision import Order
 from dunning.values import Channel
+
+#: A text that could not be handed over for so many seconds has lost its moment.
+_AT_MOST = 4 * 3600
 
 
 class ProviderSms(SmsActivities):
@@ -28,13 +31,21 @@ class ProviderSms(SmsActivities):
         wrong_channel(order, Channel.SMS)
         return await self._dispatching.send(order)
 
+    @activity.defn(name="send_whatsapp")
+    async def send_whatsapp(self, order: Order) -> MessageSent:
+        """Send one WhatsApp message by its approved template, once. Raises as `send_sms` does."""
+        wrong_channel(order, Channel.WHATSAPP)
+        return await self._dispatching.send(order)
+
     async def _hand(self, parcel: Parcel) -> SendResult:
+        words = parcel.words
         return await self._texter.send(
             Text(
                 dispatch_id=parcel.dispatch_id,
                 to=phone_number(parcel.told) or "",
-                body=parcel.words.text,
+                body=words.text,
                 validity=_validity(parcel.order),
+                template=Template(parcel.content_sid, words.variables) if parcel.content_sid else None,
             )
         )
 
@@ -44,4 +55,4 @@ def _validity(order: Order) -> int | None:
     if order.not_after is None:
         return None
     left = int((order.not_after - business_time()).total_seconds())
-    return min(max(left, 1), LONGEST_VALIDITY)
+    return min(max(left, 1), _AT_MOST)

@@ -23,6 +23,7 @@ from activities.stripe_objects import (
     StripeCharge,
     StripeCharges,
     StripeInvoice,
+    StripeInvoices,
     Subscription,
     parse,
     parse_dict,
@@ -80,6 +81,14 @@ class StripeCalls:
         params = cast(Any, {"expand": expansion})
         found = await self._client.invoices.retrieve_async(ref.invoice_id, params, _options(ref))
         return parse(StripeInvoice, found)
+
+    async def owed_by(self, ref: CaseRef, customer: str) -> tuple[StripeInvoice, ...]:
+        """The open invoices of a customer, newest first: the last hundred."""
+        with guarded("invoices.list"):
+            found = await self._client.invoices.list_async(
+                {"customer": customer, "status": "open", "limit": 100}, _options(ref)
+            )
+        return parse(StripeInvoices, found).data
 
     async def charge(self, ref: CaseRef, charge_id: str) -> StripeCharge:
         """A charge with its outcome."""

@@ -334,6 +334,12 @@ class InvoiceList(Wire):
     has_more: bool = False
 
 
+class StripeInvoices(Wire):
+    """A list of invoices, newest first."""
+
+    data: tuple[StripeInvoice, ...] = ()
+
+
 #: What `StripeInvoice` needs expanded; Stripe expands four levels at most.
 INVOICE_EXPANSION = [
     "customer.invoice_settings.default_payment_method",

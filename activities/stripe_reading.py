@@ -18,6 +18,7 @@ from dunning.policy import known_zone
 from dunning.risk import Level
 from dunning.segments import Traits
 from dunning.values import Channel
+from dunning.whereabouts import Whereabouts, whereabouts
 
 #: The error of `invoices.pay` when the customer must authenticate (docs.stripe.com/error-codes).
 REQUIRES_ACTION = "invoice_payment_intent_requires_action"
@@ -69,6 +70,7 @@ def invoice_facts(
     paid = invoice.status == "paid"
     upcoming, due = invoice.next_payment_attempt, invoice.due_date
     place, method = method_to_charge(invoice)
+    where = _where(invoice)
     return Invoice(
         id=invoice.id,
         read_at=at,
@@ -94,6 +96,8 @@ def invoice_facts(
         failure=None if paid else latest_failure(invoice, charge),
         channels=channels,
         zone=zone_of(invoice),
+        zones=where.zones,
+        place=where.place,
         livemode=invoice.livemode,
     )
 
@@ -136,6 +140,20 @@ def agreed_to_backup(invoice: StripeInvoice) -> bool:
     """Whether the customer agreed that another attached card is charged."""
     said = invoice.who.metadata.get(BACKUP_CONSENT_KEY, "") if invoice.who else ""
     return said.strip().lower() in YES
+
+
+def _where(invoice: StripeInvoice) -> Whereabouts:
+    """Where the customer may be. The billing address, the number and the language stay here."""
+    who = invoice.who
+    address = who.address if who else None
+    return whereabouts(
+        timezone_told=zone_of(invoice),
+        country=address.country if address else None,
+        state=address.state if address else None,
+        phone=(who.phone if who else None) or invoice.customer_phone,
+        locales=tuple((who.preferred_locales if who else None) or ()),
+        currency=invoice.currency,
+    )
 
 
 def zone_of(invoice: StripeInvoice) -> str | None:

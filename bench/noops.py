@@ -111,6 +111,12 @@ class NoEmail(EmailActivities):
 class NoSms(SmsActivities):
     """Twilio, accepting at once."""
 
+    @activity.defn(name="send_whatsapp")
+    async def send_whatsapp(self, order: Order) -> MessageSent:
+        """Accepted."""
+        sent: MessageSent = _effect(order)
+        return sent
+
     @activity.defn(name="send_sms")
     async def send_sms(self, order: Order) -> MessageSent:
         """Accepted."""

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from importlib.resources import files
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
+
+import holidays
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from dunning.policy import QuietHours
 
 _DAY = timedelta(days=1)
+_MOST_CLOSED_DAYS = 30
+_MOST_LOOKS = 60
 
 
 @lru_cache(maxsize=512)
@@ -36,19 +44,92 @@ def end_of_day(day: date, zone: str) -> datetime:
     return local_moment(day + _DAY, time(0), zone)
 
 
-def decent(at: datetime, zone: str, hours: QuietHours) -> datetime:
-    """The first moment from `at` on in which the quiet hours allow a message."""
-    local = at.astimezone(_zone(zone))
-    for _ in range(9):
-        open_today = hours.sundays or local.isoweekday() != 7
-        if open_today and local.time() < hours.opens:
-            return max(at, local_moment(local.date(), hours.opens, zone))
-        if open_today and local.time() < hours.closes:
-            return max(at, local.astimezone(UTC))
-        local = datetime.combine(local.date() + _DAY, time(0), tzinfo=_zone(zone))
-    raise AssertionError("a week without an open hour")  # opens < closes is validated by the policy
+class Where(NamedTuple):
+    """Where a customer may be: the zones that come into question, and the place whose holidays count."""
+
+    zones: tuple[str, ...]
+    place: str = ""  # ISO 3166: "DE", "US-TX", or nothing
 
 
-def closing(at: datetime, zone: str, hours: QuietHours) -> datetime:
-    """When the open hours end that `at` lies in."""
-    return local_moment(local_date(at, zone), hours.closes, zone)
+def decent(at: datetime, where: Where, hours: QuietHours) -> datetime:
+    """The first moment from `at` on in which the quiet hours allow a message, in every zone."""
+    moment = at
+    for _ in range(_MOST_LOOKS):
+        later = max(_decent_in(zone, moment, where.place, hours) for zone in where.zones)
+        if later == moment:
+            return moment
+        moment = later
+    # No hour is decent in all of these zones: the first one is the most probable.
+    return _decent_in(where.zones[0], at, where.place, hours)
+
+
+def closing(at: datetime, where: Where, hours: QuietHours) -> datetime:
+    """When the open hours end that `at` lies in, wherever they end first."""
+    return min(_closing_in(zone, at, where.place, hours) for zone in where.zones)
+
+
+def _closing_in(zone: str, at: datetime, place: str, hours: QuietHours) -> datetime:
+    day = local_date(at, zone)
+    return local_moment(day, _open_hours(day, place, hours)[1], zone)
+
+
+def _decent_in(zone: str, at: datetime, place: str, hours: QuietHours) -> datetime:
+    day = local_date(at, zone)
+    for ahead in range(_MOST_CLOSED_DAYS):
+        today = day + ahead * _DAY
+        opens, closes = (local_moment(today, hour, zone) for hour in _open_hours(today, place, hours))
+        if _is_open(today, place, hours) and at < closes:
+            return max(at, opens)
+    raise AssertionError("weeks without an open hour")  # opens < closes is validated by the policy
+
+
+def _is_open(day: date, place: str, hours: QuietHours) -> bool:
+    return (hours.sundays or day.isoweekday() != 7) and (hours.holidays or not _is_holiday(day, place))
+
+
+def _is_holiday(day: date, place: str) -> bool:
+    country, _, state = place.partition("-")
+    calendar = country_holidays(country, state or None) if country else None
+    return calendar is not None and day in calendar
+
+
+def _open_hours(day: date, place: str, hours: QuietHours) -> tuple[time, time]:
+    """The policy's hours, narrowed by the place's own rule, if they have an hour in common."""
+    rule = _narrower().get(place)
+    if rule is None or not rule.holds(day):
+        return hours.opens, hours.closes
+    opens, closes = (
+        max(hours.opens, rule.opens or hours.opens),
+        min(hours.closes, rule.closes or hours.closes),
+    )
+    return (opens, closes) if opens < closes else (hours.opens, hours.closes)
+
+
+class _PlaceHours(BaseModel):
+    """A row of `data/contact_hours.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    place: str
+    opens: time | None = Field(None, alias="from")
+    closes: time | None = Field(None, alias="until")
+    valid_from: date | None = None
+    source: str = Field(min_length=5)
+
+    def holds(self, day: date) -> bool:
+        return self.valid_from is None or self.valid_from <= day
+
+
+@lru_cache(maxsize=1)
+def _narrower() -> dict[str, _PlaceHours]:
+    text = (files("dunning") / "data" / "contact_hours.yaml").read_text(encoding="utf-8")
+    return {row.place: row for row in map(_PlaceHours.model_validate, yaml.safe_load(text))}
+
+
+@lru_cache(maxsize=256)
+def country_holidays(country: str, subdivision: str | None) -> holidays.HolidayBase | None:
+    """The public holidays of a country or of a part of it; None where nobody knows them."""
+    try:
+        return holidays.country_holidays(country, subdiv=subdivision)
+    except NotImplementedError:
+        return country_holidays(country, None) if subdivision else None

@@ -23,7 +23,7 @@ AttemptResult = Literal[
 ]  # fmt: skip
 Fate = Literal[
     "accepted", "unknown", "failed", "unreachable", "shadow", "not_needed", "superseded", "held", "too_late",
-    "postponed", "undelivered",
+    "postponed", "merged", "undelivered",
 ]  # fmt: skip
 
 
@@ -259,6 +259,7 @@ class MessageSent(Value):
     detail: str = ""
     invoice: Invoice | None = None
     retry_at: datetime | None = None  # postponed: there is room again; `detail` says which limit it was
+    said_at: datetime | None = None  # merged: when the message of another case said it
 
 
 class EffectDone(Value):

@@ -207,6 +207,7 @@ def _words(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
 
 def _speak(word: words.Word, state: CaseState, policy: Policy, now: datetime) -> Due:
     reason = f"{spoken(word.channel)} {named(word.step)}" + (f" (postponed: {word.why})" if word.why else "")
+    word = words.not_at_night(word, state, policy, now)
     if word.at <= now and word.channel not in state.invoice.channels:
         turn = Turn(
             to="unreachable", at=now, steps=((word.step, word.channel),), reason="no address or no consent"

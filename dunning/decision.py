@@ -56,6 +56,8 @@ class Send(Value):
     group: MessageGroup = "critical"
     counts: bool = True  # as a contact; answers to what the customer did do not
     limits: ContactLimits | None = None  # those it must keep; None: none
+    content: dict[str, str] = {}  # WhatsApp: the approved template (Twilio's content_sid) by locale
+    merge: bool = False  # lists all open invoices of the customer, and is not needed where another case did
     extra: bool = False  # the step was said on another channel: it leaves the last slot to others
 
     @property

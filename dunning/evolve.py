@@ -188,9 +188,8 @@ def _message(state: CaseState, event: MessageSent) -> CaseState:
         return _with(state, waiting=(*state.waiting, waits))
     if event.fate in ("too_late", "not_needed") or state.was_sent(event.step, event.channel):
         return state  # too late: decide again; not needed: the invoice that was read says what comes now
-    sent = Sent(
-        step=event.step, channel=event.channel, at=event.at, fate=event.fate, named_day=event.named_day
-    )
+    at = event.said_at or event.at
+    sent = Sent(step=event.step, channel=event.channel, at=at, fate=event.fate, named_day=event.named_day)
     return _with(deliveries.remembered(state, sent), halted_until=None)
 
 

@@ -72,6 +72,8 @@ class Invoice(Value):
     failure: Failure | None = None
     channels: tuple[Channel, ...] = ()  # an address is known and nobody opted out
     zone: str | None = None
+    zones: tuple[str, ...] = ()  # those in which the customer may live, when no single one is known for sure
+    place: str = ""  # whose holidays count: ISO 3166, "US-TX", "DE"
     livemode: bool = False
 
     @property

@@ -87,6 +87,9 @@ def _known_template(name: str) -> str:
 Template = Annotated[str, AfterValidator(_known_template)]
 
 
+ContentSid = Annotated[str, Field(pattern=r"^HX[0-9a-f]{32}$")]
+
+
 class Retries(Section):
     """When the engine charges again. Ladders: see the standard policy."""
 
@@ -159,6 +162,7 @@ class QuietHours(Section):
     opens: time = Field(alias="from")
     closes: time = Field(alias="until")
     sundays: bool = False
+    holidays: bool = True  # public holidays are days like others
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
@@ -185,6 +189,10 @@ class Messages(Section):
     answers: Answers = Answers()
     quiet_hours: QuietHours
     limits: ContactLimits | None = None  # None: no limit
+    merge: bool = False  # one message speaks of all open invoices of a customer
+    failover: tuple[Channel, ...] = ()  # tried in this order for a step none of whose channels is alive
+    # The approved templates of WhatsApp: by message and locale Twilio's content_sid.
+    whatsapp: dict[Template, dict[str, ContentSid]] = {}
 
     @model_validator(mode="after")
     def _steps_are_unique(self) -> Messages:
@@ -192,6 +200,17 @@ class Messages(Section):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"step {twice[0]} stands twice: every step needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _whatsapp_has_templates(self) -> Messages:
+        answers = [answer for name in Answers.model_fields if (answer := getattr(self.answers, name))]
+        for message in (*self.before_grace, *self.grace, *answers):
+            if Channel.WHATSAPP in message.channels and not self.whatsapp.get(message.template):
+                raise ValueError(
+                    f"{message.template} goes out by WhatsApp, which takes approved templates only: name its "
+                    f"content_sid by locale under messages.whatsapp.{message.template}, or leave whatsapp out"
+                )
         return self
 
 

@@ -13,7 +13,7 @@ from dunning.lever_payloads import Refused, RestoreNow, SuspendNow
 from dunning.policy import Policy
 from dunning.values import Stage, WaitingOn
 
-_TOLD = ("accepted", "shadow")
+_TOLD = ("accepted", "shadow", "merged")
 
 
 # --- by the calendar ----------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ _FATES = {
     "too_late": "not sent: its moment had passed",
     "postponed": "postponed",
     "undelivered": "taken by the provider, not delivered",
+    "merged": "not sent: said with another invoice",
 }
 _EFFECTS = {
     "suspend": "suspended",

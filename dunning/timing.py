@@ -19,7 +19,7 @@ import holidays
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dunning.calendar import end_of_day, local_date, local_moment
+from dunning.calendar import country_holidays, end_of_day, local_date, local_moment
 from dunning.durations import Duration
 from dunning.values import Value
 
@@ -129,14 +129,6 @@ def rules() -> PayDayRules:
 # --- business days ------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
-def _country_holidays(country: str, subdivision: str | None) -> holidays.HolidayBase | None:
-    try:
-        return holidays.country_holidays(country, subdiv=subdivision)
-    except NotImplementedError:  # the package knows no such country: only weekends count there
-        return None
-
-
 @lru_cache(maxsize=32)
 def _payment_system_holidays(name: str) -> holidays.HolidayBase:
     return holidays.financial_holidays(name)
@@ -149,7 +141,7 @@ def _is_business_day(day: date, country: str, scheme: str) -> bool:
     known = (
         _payment_system_holidays(rule.financial)
         if rule.financial
-        else _country_holidays(rule.country or "", rule.subdivision)
+        else country_holidays(rule.country or "", rule.subdivision)
     )
     return day.isoweekday() <= 5 if known is None else known.is_working_day(day)
 

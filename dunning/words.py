@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import islice
 
-from dunning.calendar import closing, decent, end_of_day, local_moment, local_time
+from dunning.calendar import Where, closing, decent, end_of_day, local_moment, local_time
 from dunning.case import CaseState, Sent
 from dunning.contacts import Contact
 from dunning.decision import Send
@@ -19,11 +20,12 @@ from dunning.values import RETRYABLE, Channel, DeclineClass, MessageGroup, Stage
 #: A message that a provider could not take for so long has lost its moment.
 LIFE_OF_A_MESSAGE = timedelta(hours=24)
 #: Answers to what the customer did. They go out at once and count against no limit.
-ANSWERS = frozenset(
-    {"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY}
-)
+ANSWERS = frozenset({"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY})
 _NEAR = timedelta(hours=24)
-_SAID = frozenset({"accepted", "unknown", "shadow"})
+#: The customer cannot be reached on this channel.
+_DEAD = frozenset({"unreachable", "undelivered"})
+_LEFT = frozenset({"accepted", "unknown", "shadow"})
+_SAID = _LEFT | {"merged"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def answer_due(steps: tuple[str, ...], state: CaseState, policy: Policy, now: da
 
 def contacts(sent: Iterable[Sent]) -> list[Contact]:
     """What of it counts against the contact limits."""
-    return [Contact(at=s.at, channel=s.channel) for s in sent if s.fate in _SAID and _counts(s.step)]
+    return [Contact(at=s.at, channel=s.channel) for s in sent if s.fate in _LEFT and _counts(s.step)]
 
 
 def answer_message(policy: Policy, step: str) -> AnswerMessage | None:
@@ -121,6 +123,8 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         group=_group_of(word.step, policy),
         counts=counts,
         limits=policy.messages.limits if counts else None,
+        merge=counts and policy.messages.merge,
+        content=policy.messages.whatsapp.get(word.template, {}) if word.channel is Channel.WHATSAPP else {},
         extra=state.stage is Stage.GRACE and _said_elsewhere(word, state),
     )
 
@@ -140,11 +144,16 @@ def _day_in(step: str) -> date | None:
     return date.fromisoformat(day) if name in ANSWERS_ABOUT_A_DAY else None
 
 
+def not_at_night(word: Word, state: CaseState, policy: Policy, now: datetime) -> Word:
+    """A message that was held up until a quiet hour waits for the next decent one."""
+    return replace(word, at=_decent(now, word.channel, state, policy)) if word.at < now else word
+
+
 def latest(word: Word, state: CaseState, policy: Policy, now: datetime) -> datetime:
     """The last moment at which this message may still be handed over."""
     hours = policy.messages.quiet_hours
     limit = now + timedelta(hours=6)
-    return min(limit, closing(now, state.plan.zone, hours)) if word.channel in hours.channels else limit
+    return min(limit, closing(now, _where(state), hours)) if word.channel in hours.channels else limit
 
 
 def _counts(step: str) -> bool:
@@ -173,7 +182,7 @@ def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
         after = message.retryable if retryable else message.customer
         if verdict and verdict.cls is DeclineClass.REVOKED and order > 0 and not state.reviewed:
             return  # who withdrew consent is asked once
-        for channel in message.channels:
+        for channel in _channels(message.step, message.channels, state, policy):
             at = state.plan.anchor + state.shift + after
             if retryable and order == 0:
                 at = _after_a_silent_retry(at, state, policy)
@@ -192,7 +201,7 @@ def _of_sent(state: CaseState, policy: Policy) -> Iterator[Word]:
         else:
             assert reminder.after_due is not None
             at = due + reminder.after_due + state.shift
-        for channel in reminder.channels:
+        for channel in _channels(reminder.step, reminder.channels, state, policy):
             yield Word(_decent(at, channel, state, policy), reminder.step, reminder.template, channel, order)
 
 
@@ -215,10 +224,27 @@ def _in_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
                 - message.before_end
             )
             step = f"{message.step}:{plan.last_day.isoformat()}"
-        for channel in message.channels:
+        for channel in _channels(step, message.channels, state, policy):
             yield Word(_decent(at, channel, state, policy), step, message.template, channel, order)
+
+
+def _channels(
+    step: str, channels: tuple[Channel, ...], state: CaseState, policy: Policy
+) -> tuple[Channel, ...]:
+    """The step's channels; once all of them are dead, the first other one that reaches the customer, too."""
+    tried = {sent.channel: sent.fate for sent in state.sent if sent.step == step}
+    if not set(channels) <= set(tried) or not set(tried.values()) <= _DEAD:
+        return channels
+    others = (channel for channel in policy.messages.failover if channel not in channels)
+    usable = (channel for channel in others if channel in state.invoice.channels or channel in tried)
+    return (*channels, *islice(usable, 1))
 
 
 def _decent(at: datetime, channel: Channel, state: CaseState, policy: Policy) -> datetime:
     hours = policy.messages.quiet_hours
-    return decent(at, state.plan.zone, hours) if channel in hours.channels else at
+    return decent(at, _where(state), hours) if channel in hours.channels else at
+
+
+def _where(state: CaseState) -> Where:
+    """By what is known now; the plan's zone, in which the promised day ends, never changes."""
+    return Where(state.invoice.zones or (state.plan.zone,), state.invoice.place)

@@ -1,10 +1,12 @@
-"""Whether a customer may hear one more message: the evidence of `dunning.contacts`, over all their cases."""
+"""Whether a customer needs and may hear one more message: the evidence of it, over all their cases."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -20,13 +22,26 @@ _SHADOW = "shadow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """On which terms a message is claimed. `counts`: as a contact; `extra`: see `Contact`."""
+    """On which terms a message is claimed. `counts`: as a contact; `extra`: see `Contact`.
+
+    `told`: the other cases that it speaks of, by id, each with the last day of grace that it names, or "".
+    `merge`: it is not needed where a message of another case spoke of this one, and named `names` if it must.
+    """
 
     counts: bool = True
     limits: ContactLimits | None = None
     extra: bool = False
     shadow: bool = False
+    told: Mapping[str, str] = field(default_factory=dict)
+    merge: bool = False
+    names: date | None = None
 
+
+#: Told when it happens: no reminder of before says it.
+_HAPPENED = frozenset({"suspended", "survey"})
+#: A message that another case is sending at this moment is waited for, but not for ever.
+_PATIENCE = timedelta(minutes=10)
+_WAIT = timedelta(minutes=1)
 
 #: No limit binds.
 FREE = Terms()
@@ -46,21 +61,48 @@ async def no_room(session: AsyncSession, dispatch: DispatchRow, terms: Terms) ->
     return None if room.granted else room
 
 
+async def said_by_another(
+    session: AsyncSession, dispatch: DispatchRow, terms: Terms
+) -> DispatchRow | Slot | None:
+    """The message of another case that said the same; or why to wait, while one is being sent."""
+    if not terms.merge or not dispatch.customer:
+        return None
+    rows = [row for row in await _heard(session, dispatch, terms.shadow) if _says(row, dispatch, terms)]
+    done = [row for row in rows if row.fate is not None]
+    sure = [row for row in done if row.fate != "unknown"]
+    sending = [row for row in rows if row.fate is None and row.claimed_at > dispatch.claimed_at - _PATIENCE]
+    if not sure and sending:
+        until, why = dispatch.claimed_at + _WAIT, f"case {sending[-1].case_id} speaks of it at this moment"
+        return Slot(granted=False, until=until, reason=why, rule="conversation")
+    return next(iter(reversed(sure or done)), None)
+
+
+def _says(row: DispatchRow, dispatch: DispatchRow, terms: Terms) -> bool:
+    day = (row.told or {}).get(dispatch.case_id) if row.delivery != "undelivered" else None
+    if day is None or (row.template != dispatch.template and _HAPPENED & {row.template, dispatch.template}):
+        return False
+    return terms.names is None or day == terms.names.isoformat()
+
+
 async def _contacts(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> list[Contact]:
-    """What the customer heard or may have heard. A shadow counts for another shadow only."""
+    """What counts as a contact of it."""
+    rows = await _heard(session, dispatch, shadow)
+    return [Contact(at=row.claimed_at, channel=row.channel) for row in rows if row.counts is not False]
+
+
+async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> Sequence[DispatchRow]:
+    """What the customer heard or may have heard, oldest first. A shadow counts for another shadow only."""
     account = select(col(CaseRow.account)).where(col(CaseRow.id) == dispatch.case_id).scalar_subquery()
     unheard = _UNHEARD if shadow else (*_UNHEARD, _SHADOW)
     query = (
-        select(col(DispatchRow.claimed_at), col(DispatchRow.channel))
+        select(DispatchRow)
         .join(CaseRow, col(CaseRow.id) == col(DispatchRow.case_id))
         .where(
-            and_(
-                col(DispatchRow.customer) == dispatch.customer,
-                col(CaseRow.account) == account,
-                col(DispatchRow.claimed_at) > dispatch.claimed_at - LONGEST,
-                col(DispatchRow.counts).isnot(False),
-                or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate).notin_(unheard)),
-            )
+            col(DispatchRow.customer) == dispatch.customer,
+            col(CaseRow.account) == account,
+            col(DispatchRow.claimed_at) > dispatch.claimed_at - LONGEST,
+            or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate).notin_(unheard)),
         )
+        .order_by(col(DispatchRow.claimed_at), col(DispatchRow.id))
     )
-    return [Contact(at=at, channel=channel) for at, channel in await session.execute(query)]
+    return (await session.scalars(query)).all()

@@ -10,7 +10,7 @@ from sqlmodel import col
 
 from dunning.deliveries import Heard, replaces
 from dunning.values import Channel
-from ledger.contacts import FREE, Terms, conversation, no_room
+from ledger.contacts import FREE, Terms, conversation, no_room, said_by_another
 from ledger.database import Database, changed, insert_once
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
@@ -40,8 +40,9 @@ class Dispatches:
     ) -> DispatchClaim:
         """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, never send again.
 
-        `refused`: the customer heard enough; nothing is claimed. The limits are checked and the claim is
-        written in one transaction that no other one of the same customer overlaps.
+        Nothing is claimed when it is `refused`, because the customer heard enough, or `said` by a message of
+        another case. That is checked, and the claim is written, in one transaction that no other one of the
+        same customer overlaps.
         `address` is the fingerprint of where it goes: by it an answer finds its way back.
         Raises NotInLedger if the case was never claimed.
         """
@@ -55,6 +56,7 @@ class Dispatches:
             claimed_at=at,
             counts=terms.counts,
             address=address,
+            told=dict(terms.told) or None,
         )
         same = and_(
             col(DispatchRow.case_id) == case_id,
@@ -64,7 +66,11 @@ class Dispatches:
         async with self._database.write() as session:
             await self._database.alone(session, conversation(customer))
             while (row := (await session.scalars(select(DispatchRow).where(same))).first()) is None:
-                refusal = await no_room(session, dispatch, terms)
+                said = await said_by_another(session, dispatch, terms)
+                if isinstance(said, DispatchRow):
+                    record = from_row(DispatchRecord, said)
+                    return DispatchClaim(dispatch_id=dispatch.id, state="said", said_by=record)
+                refusal = said or await no_room(session, dispatch, terms)
                 if refusal is not None:
                     return DispatchClaim(dispatch_id=dispatch.id, state="refused", refusal=refusal)
                 if await insert_once(session, dispatch):

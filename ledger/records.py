@@ -17,7 +17,7 @@ from dunning.values import Channel, MessageGroup, Outcome, RecoveredVia, Stage, 
 
 ClaimState = Literal["new", "reserved", "done"]
 AttemptState = Literal["new", "reserved", "done", "refused"]
-DispatchClaimState = Literal["new", "claimed", "done", "refused"]
+DispatchClaimState = Literal["new", "claimed", "done", "refused", "said"]
 SuspensionState = Literal["reserved", "active", "lifting", "lifted"]
 ConsentState = Literal["granted", "revoked"]
 ReplyState = Literal["received", "done", "waiting", "answered"]
@@ -269,7 +269,8 @@ class ChargeRecord:
 class DispatchClaim:
     """The answer to a claim of a message. `claimed`: somebody began to send it, and the end is unknown.
 
-    `refused`: nothing was claimed; `refusal` says by which limit and until when.
+    `refused`: nothing was claimed; `refusal` says by which limit and until when. `said`: nothing was claimed,
+    for the message `said_by` of another case of the customer spoke of this one.
     """
 
     dispatch_id: str
@@ -277,6 +278,7 @@ class DispatchClaim:
     fate: str | None = None
     provider_id: str | None = None
     refusal: Slot | None = None
+    said_by: DispatchRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +292,8 @@ class DispatchRecord:
     template: str
     customer: str
     claimed_at: datetime
+    counts: bool | None  # as a contact; None: it does
+    told: dict[str, str] | None  # the other cases that it spoke of, with the last days that it named
     fate: str | None
     provider_id: str | None
     detail: str

@@ -202,6 +202,8 @@ class DispatchRow(Row, table=True):
     customer: str
     claimed_at: datetime = Field(sa_type=UtcDateTime)
     counts: bool | None = None  # as a contact; None: it does
+    # The other cases that it spoke of, by id, each with the last day of grace that it named, or "".
+    told: dict[str, str] | None = Field(default=None, sa_column=Column(Json))
     fate: str | None = None
     provider_id: str | None = None
     detail: str = Field(default="", sa_type=Words)

@@ -34,6 +34,7 @@ MESSAGES = {
     21624: "Invalid validity period value: {value}",
     21655: "The ContentSid {value} is invalid",
     21656: "The ContentVariables parameter is invalid",
+    63014: "Message failed to be delivered to user because it is blocked by a user action",
     21705: "The Messaging Service Sid {value} is invalid",
 }
 

@@ -70,6 +70,7 @@ _EFFECTS: dict[str, Effect] = {
 _SENDERS: dict[Channel, Effect] = {
     Channel.EMAIL: Effect(EmailActivities.send_email, TASK_QUEUE),
     Channel.SMS: Effect(SmsActivities.send_sms, TASK_QUEUE),
+    Channel.WHATSAPP: Effect(SmsActivities.send_whatsapp, TASK_QUEUE),
 }
 
 #: The recorded step. It touches only the ledger, and waits for it as long as it takes.

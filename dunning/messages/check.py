@@ -12,7 +12,7 @@ from babel import Locale
 
 from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
 from dunning.messages.catalogue import NEUTRAL, SENT, Catalogue, TemplatesError, available_locales, load
-from dunning.messages.context import Business, MessageContext, Rendered
+from dunning.messages.context import Business, Listed, MessageContext, Rendered
 from dunning.messages.locales import DEFAULT, full_day, nearest, short_day, without_isolates
 from dunning.messages.page_words import PAGE_FACTS, PageWords, page_text
 from dunning.messages.render import RenderError, fits_subject, render, variables
@@ -148,6 +148,9 @@ def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) 
             "subscription_ended": True,
             "granted_days": 11,
             "open_invoices": 40,
+            "listed": tuple(
+                Listed(name=f"A1B2C3D4-00{n}", amount=bare.amount, url=f"{page}/{n}") for n in (42, 43)
+            ),
         }
     )
     for reason in (None, *DeclineClass):

@@ -44,6 +44,15 @@ class Business(Value):
     default_locale: str = "en"  # whose words a customer gets when there are none in the customer's language
 
 
+class Listed(Value):
+    """One of several invoices that a message speaks of; with its own last day where the days differ."""
+
+    name: Line  # its number
+    amount: Money
+    url: Link = None
+    last_day: date | None = None
+
+
 class MessageContext(Value):
     """The facts of one message. Days are days in the customer's zone; the last day counts to its end."""
 
@@ -66,6 +75,8 @@ class MessageContext(Value):
     granted_days: int | None = Field(default=None, ge=1)  # `extension_granted`: how many days were added
     day: date | None = None  # the promised day, or the one by which a person answers
     open_invoices: int = Field(default=1, ge=1)  # how many invoices the amount covers
+    more_amounts: tuple[Money, ...] = ()  # what is owed in other currencies
+    listed: tuple[Listed, ...] = ()  # the invoices, when there are several
     locale: str = "en"  # as the customer's record holds it, well-formed or not
 
 
@@ -76,3 +87,4 @@ class Rendered(Value):
     subject: str | None = None
     html: str | None = None
     locale: str = "en"  # the locale whose templates were used
+    variables: tuple[str, ...] = ()  # WhatsApp: what fills the approved template, in order

@@ -25,7 +25,7 @@ from dunning.messages.catalogue import (
 from dunning.messages.context import MessageContext, Rendered
 from dunning.messages.locales import full_day, isolated, short_day, without_isolates
 from dunning.messages.sms import is_gsm7, normalise, segments
-from dunning.money import format_money, parse_locale
+from dunning.money import Money, format_money, parse_locale
 from dunning.values import Channel, DeclineClass
 
 #: What a mailbox on a telephone shows of a subject.
@@ -52,7 +52,8 @@ def render(
     """The words of the message `template` for one channel; those in the business's own `folder` come first.
 
     E-mail has subject, text and HTML with the same facts; SMS has text, in GSM-7 where that is possible.
-    Raises RenderError for an unknown template, a channel without texts, a missing last day or link, and
+    WhatsApp has variables for an approved template.
+    Raises RenderError for an unknown template, a missing last day or link, and
     TemplatesError for words that cannot be used.
     """
     if template not in TEMPLATES:
@@ -66,12 +67,10 @@ def render(
     catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
     message = catalogue.message(template)
     if channel is Channel.EMAIL:
-        return _email(catalogue, message, variables(catalogue, context))
+        return _email(catalogue, message, context)
     if channel is Channel.SMS:
         return _sms(catalogue, message, variables(catalogue, context, for_sms=True))
-    raise RenderError(
-        f"message {template!r} has no text for {channel}: WhatsApp takes approved templates only"
-    )
+    return _whatsapp(template, catalogue, message, variables(catalogue, context, for_sms=True))
 
 
 def fits_subject(text: str) -> bool:
@@ -79,7 +78,8 @@ def fits_subject(text: str) -> bool:
     return 0 < len(without_isolates(text)) <= SUBJECT_LIMIT
 
 
-def _email(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
+def _email(catalogue: Catalogue, message: Message, context: MessageContext) -> Rendered:
+    facts = variables(catalogue, context)
     subject = _first(catalogue, message.subject, facts, fits_subject)
     page = {
         **facts,
@@ -88,18 +88,35 @@ def _email(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Ren
         "dir": catalogue.words.direction,
         "title": without_isolates(subject),
         "body": _texts(catalogue, message.body, facts),
+        "listed": _lines(catalogue, context),
         "button": catalogue.render(message.button, facts),
         "footer": _texts(catalogue, catalogue.words.footer, facts),
     }
-    return Rendered(
-        subject=subject, text=email_text(page), html=email_html(page), locale=catalogue.locale
-    )
+    return Rendered(subject=subject, text=email_text(page), html=email_html(page), locale=catalogue.locale)
+
+
+def _lines(catalogue: Catalogue, context: MessageContext) -> list[dict[str, str | None]]:
+    """The invoices one by one, when there are several: number, amount, and the last day where it differs."""
+    locale = _format_locale(catalogue, context.locale)
+    lines = []
+    for line in context.listed:
+        parts = [_money(catalogue, line.amount, locale), _day(line.last_day, locale)]
+        text = f"{line.name}: {', '.join(part for part in parts if part)}"
+        lines.append({"text": _placed(catalogue, text, for_sms=False), "url": line.url})
+    return lines
 
 
 def _sms(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
     texts = [normalise(unmarked(text)) for text in _some(catalogue, message.sms, facts)]
     fits = next((text for most in (1, 2) for text in texts if segments(text) <= most), texts[-1])
     return Rendered(text=fits, locale=catalogue.locale)
+
+
+def _whatsapp(template: str, catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
+    """The variables of an approved template, in order; `text` says the same in our own words."""
+    names = ["business", "amount", "url", *(["last_day"] if template in NAMES_LAST_DAY else [])]
+    told = tuple(without_isolates(facts[name] or "") for name in names)
+    return _sms(catalogue, message, facts).model_copy(update={"variables": told})
 
 
 def _texts(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]) -> list[str]:
@@ -188,12 +205,17 @@ def _format_locale(catalogue: Catalogue, wanted: str) -> Locale:
 
 
 def _amount(catalogue: Catalogue, context: MessageContext, locale: Locale, *, for_sms: bool) -> str:
-    text = format_money(context.amount, str(locale))
+    amounts = (context.amount, *context.more_amounts)
+    return ", ".join(_money(catalogue, amount, locale, for_sms=for_sms) for amount in amounts)
+
+
+def _money(catalogue: Catalogue, amount: Money, locale: Locale, *, for_sms: bool = False) -> str:
+    text = format_money(amount, str(locale))
     rtl = catalogue.words.direction == "rtl"
     # ₹ or zł would double the price of a message that is in GSM-7 without them. Where text runs to the left
     # and an SMS carries no isolates, the sign of US$ would be torn from its letters.
     if for_sms and (rtl or (catalogue.speaks_gsm7 and not is_gsm7(normalise(text)))):
-        text = format_money(context.amount, str(locale), code=True)
+        text = format_money(amount, str(locale), code=True)
     return text.replace("\N{RIGHT-TO-LEFT MARK}", "") if rtl else text  # the isolate takes its place
 
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from dunning.messages import NAMES_LAST_DAY
 from dunning.values import Channel, Outcome, RecoveredVia, Stage
 from ledger import Ledger
-from ledger.records import AttemptRecord, CaseRecord, DispatchRecord
+from ledger.records import AttemptRecord, CaseRecord, DispatchRecord, EntryRecord
 from sandbox.control_client import ArrivedRequest, SentMessage
 from tests.chaos.fates import HARD, TECHNICAL
 from tests.fixtures.case import OWN_CALLS
@@ -48,10 +48,12 @@ class Evidence:
     now: datetime
     begun: datetime
     skew: timedelta
+    stopped: dict[str, datetime]  # when who said STOP, by telephone number
     extended: dict[str, int]  # days that support was told it granted, by invoice
     cases: dict[str, list[CaseRecord]] = field(default_factory=dict)  # by invoice, the newest first
     attempts: list[AttemptRecord] = field(default_factory=list)
     dispatches: list[DispatchRecord] = field(default_factory=list)
+    entries: dict[str, list[EntryRecord]] = field(default_factory=dict)  # the timelines, by case
 
     async def read(self, ledger: Ledger) -> Evidence:
         """Add what the ledger remembers."""
@@ -61,6 +63,7 @@ class Evidence:
             self.attempts += await ledger.attempts.of_invoice("", invoice)
             for case in found:
                 self.dispatches += await ledger.dispatches.of_case(case.id)
+                self.entries[case.id] = list(await ledger.cases.entries(case.id))
         return self
 
     def invoice(self, invoice: str) -> Row:
@@ -87,7 +90,8 @@ def broken_promises(evidence: Evidence) -> list[str]:
     rules = (
         charged_twice, charged_after_the_end, limits_exceeded, dead_cards_charged, refusals_too_close,
         stuck_cases, stuck_attempts, untold_recoveries, wrong_attribution, words_to_who_paid, words_twice,
-        unknown_words, texts_at_night, early_suspensions, suspended_who_paid, left_suspended,
+        unknown_words, texts_at_night, words_after_stop, too_many_words, texts_too_close,
+        words_without_a_reason, early_suspensions, suspended_who_paid, left_suspended,
     )  # fmt: skip
     return [f"{rule.__name__}: {sentence}" for rule in rules for sentence in rule(evidence)]
 
@@ -310,6 +314,59 @@ def texts_at_night(evidence: Evidence) -> Iterator[str]:
             yield f"a text left at {local:%a %H:%M}"
 
 
+def words_after_stop(evidence: Evidence) -> Iterator[str]:
+    """No text to who said STOP."""
+    for message in evidence.messages:
+        stopped = evidence.stopped.get(message.to)
+        if stopped is not None and message.at > stopped:
+            yield f"a text went to {message.to} at {message.at}, who said STOP at {stopped}"
+
+
+def too_many_words(evidence: Evidence) -> Iterator[str]:
+    """Three contacts of a customer in seven days, answers to what they did left out."""
+    heard: dict[str, list[datetime]] = defaultdict(list)
+    for row in evidence.dispatches:
+        if row.counts is not False and row.fate in ("accepted", "unknown"):
+            heard[row.customer].append(row.claimed_at)
+    for customer, moments in heard.items():
+        if (most := _most_within(moments, 7 * DAY)) > 3:
+            yield f"{customer} heard {most} words in seven days"
+
+
+def texts_too_close(evidence: Evidence) -> Iterator[str]:
+    """One text in a day and two in seven, by the provider's books. The clocks of cases differ a little."""
+    heard: dict[str, list[datetime]] = defaultdict(list)
+    for message in evidence.messages:
+        if message.channel != "email":
+            heard[message.to].append(message.at)
+    for number, moments in heard.items():
+        for cap, window in ((1, DAY), (2, 7 * DAY)):
+            if (most := _most_within(moments, window - evidence.skew)) > cap:
+                yield f"{number} got {most} texts in {window}"
+
+
+def words_without_a_reason(evidence: Evidence) -> Iterator[str]:
+    """What was postponed went out later, or its end stands in the timeline with a reason."""
+    for invoice, cases in evidence.cases.items():
+        for case in cases:
+            entries = evidence.entries[case.id]
+            for entry in entries:
+                if entry.what != "message.postponed" or case.open:
+                    continue
+                message = entry.text.split(":")[0]
+                later = [e for e in entries if e.seq > entry.seq and message in e.text]
+                if not any(e.what.startswith(("message.", "turn.")) and e.text != message for e in later):
+                    yield f"{message} of {invoice} was postponed at {entry.at}, and never heard of again"
+    for row in evidence.dispatches:
+        if row.fate in ("failed", "unreachable") and not row.detail:
+            yield f"{row.step} of {row.case_id} is {row.fate}, and nobody knows why"
+
+
+def _most_within(moments: list[datetime], window: timedelta) -> int:
+    """The largest number of moments that any window of that length holds, its very end left out."""
+    return max((sum(start <= at < start + window for at in moments) for start in moments), default=0)
+
+
 # --- suspension -----------------------------------------------------------------------------------------
 
 
@@ -324,7 +381,8 @@ def early_suspensions(evidence: Evidence) -> Iterator[str]:
         ids = {case.id for case in cases}
         notices = [
             accepted[row.id] for row in evidence.dispatches
-            if row.case_id in ids and row.template in NAMES_LAST_DAY and row.id in accepted
+            if row.template in NAMES_LAST_DAY and row.id in accepted
+            and ids & {row.case_id, *(row.told or ())}
         ]  # fmt: skip
         if not any(notice <= at - NOTICE + evidence.skew for notice in notices):
             yield f"{subscription} suspended at {at} without a notice before: {notices}"

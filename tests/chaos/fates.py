@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-Deed = Literal["pay", "pay_at_the_charge", "new_card", "new_card_without_money", "void", "extend"]
+Deed = Literal[
+    "pay", "pay_at_the_charge", "new_card", "new_card_without_money", "void", "extend", "says_stop"
+]  # fmt: skip
 
 SOFT = ("insufficient_funds", "do_not_honor", "generic_decline")
 TECHNICAL = ("issuer_not_available", "processing_error")
@@ -61,7 +63,8 @@ def _wallet(random: Random, wallet: int, left: int) -> Iterator[Person]:
     bank = (*["succeeded"] * invoices, *[bank[0]] * (invoices - 1), *bank)  # the sign-ups, the renewals
     people = 2 if kind == "shared" and left > 1 else 1
     for _ in range(people):
-        yield Person(wallet, token, bank, invoices, _acts(random, invoices), random.random() < 0.3)
+        acts, texts = _acts(random, invoices), random.random() < 0.3
+        yield Person(wallet, token, bank, invoices, (*acts, *_stop(wallet)) if texts else acts, texts)
 
 
 def _bank(random: Random) -> tuple[str, ...]:
@@ -106,6 +109,12 @@ def _deeds(random: Random, invoices: int) -> Iterator[Act]:
                 yield Act(_half(random, 21, 28), "pay", index)
         elif draw < 0.72:
             yield Act(_half(random, 22, 49), "pay", index)  # suspended by then
+
+
+def _stop(wallet: int) -> Iterator[Act]:
+    """Every third of those who get texts has enough of them, before the second one could come."""
+    if wallet % 3 == 0:
+        yield Act(8 + wallet % 5 + 0.1, "says_stop")
 
 
 def _half(random: Random, first: float, last: float) -> float:

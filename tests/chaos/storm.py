@@ -75,6 +75,8 @@ class Storm:
         self.invoices: list[Invoice] = []
         self.journal: list[ArrivedRequest] = []
         self.extended: dict[str, int] = {}  # days that support was told it granted
+        self.phones: dict[str, str] = {}  # by customer, of those who get texts
+        self.stopped: dict[str, datetime] = {}  # when who said STOP, by telephone number
         self.kills = 0
         self.fired = 0
         self.rounds = 0
@@ -150,6 +152,7 @@ class Storm:
             begun=self.begun,
             skew=SKEW,
             extended=self.extended,
+            stopped=self.stopped,
         ).read(self.engine.ledger)
 
     async def close(self) -> None:
@@ -173,6 +176,7 @@ class Storm:
         stripe = self.engine.stripe
         phone = f"+1555{next(self._numbers):07d}" if person.texts else None
         customer, _ = await self.engine.customer(phone=phone, consent=person.texts)
+        self.phones |= {customer: phone} if phone else {}
         own = {"outcomes": ",".join(person.bank), "fingerprint": f"fp_{self.seed}_{person.wallet}"}
         card = await stripe.payment_methods.create_async(
             {"type": "card", "card": {"token": person.token}, "metadata": own}
@@ -322,6 +326,8 @@ class Storm:
                 await self._void(invoice)
             case "extend":
                 await self._extend(invoice)
+            case "says_stop":
+                await self._says_stop(invoice)
 
     async def _pay(self, invoice: Invoice) -> None:
         """On the hosted page, whatever the invoice's state."""
@@ -334,6 +340,12 @@ class Storm:
         )
         assert told.is_success or "void" in told.text or "paid" in told.text, told.text
 
+    async def _says_stop(self, invoice: Invoice) -> None:
+        """A reply to our texts. Its webhook may be lost: then Twilio's own refusal tells."""
+        phone = self.phones[invoice.customer]
+        await self.engine.control.inbound(phone, "STOP", messaging_service_sid="MG" + "0" * 32)
+        self.stopped[phone] = await self.now()
+
     async def _extend(self, invoice: Invoice) -> None:
         days = self._random.randint(1, 7)
         with contextlib.suppress(CaseClosed, CaseNotFound, LeverRefused, EngineUnavailable):
@@ -345,4 +357,3 @@ class Storm:
 
 def _charges(case: CaseRecord) -> bool:
     return case.waiting_on is not None and case.waiting_on.value == "retry"
-

@@ -1,4 +1,4 @@
-"""Forty cases (`make chaos`: two hundred) in bad weather for eight weeks: every promise is kept.
+"""Forty cases (`make chaos`: three hundred) in bad weather for eight weeks: every promise is kept.
 
 `CHAOS_SEED` repeats a storm; `CHAOS_CASES` and `CHAOS_KILLS` make it larger.
 """

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dunning.case import Event, MessageSent
+from dunning.case import BillingEvent, Event, MessageSent
 from dunning.contacts import DAY, TEXTS, Contact, slot
 from dunning.decision import Action, Question
 from dunning.forecast import forecast
-from dunning.policy import ContactLimits
+from dunning.policy import ContactLimits, PolicyError, parse_policy
 from dunning.step import answer
 from dunning.values import Channel, Stage
 from tests.dunning.cases import DAY0, STANDARD, Run, days, opened
@@ -165,3 +166,64 @@ class TestACase:
         run = Run(opened("expired_card", policy=free), policy=free).to_the_end()
         assert (20, "sms final_notice") in run.log
         assert run.state.stage is Stage.CLOSED
+
+
+class TestADeadChannel:
+    def test_a_step_that_reached_nobody_is_said_on_another_channel_once(self) -> None:
+        run = Run(opened("expired_card", channels=(SMS,))).until(6)
+        assert run.log == [(0, "sms payment_failed"), (5, "sms reminder")]
+        assert [(s.step, s.channel, s.fate) for s in run.state.sent][:2] == [
+            ("first_notice", EMAIL, "unreachable"),
+            ("first_notice", SMS, "accepted"),
+        ]
+
+    def test_a_bounce_that_is_told_later_makes_the_step_go_out_on_another_channel(self) -> None:
+        run = Run(opened("expired_card")).until(0)
+        run.inbox.append(
+            BillingEvent(
+                type="message.undelivered",
+                id="dsp_1",
+                at=run.now,
+                step="first_notice",
+                channel="email",
+                why="bounced",
+            )
+        )
+        run.until(1)
+        assert run.log == [(0, "email payment_failed"), (0, "sms payment_failed")]
+
+    def test_a_channel_that_reached_the_customer_is_enough(self) -> None:
+        run = Run(opened("expired_card", channels=(EMAIL,))).until(6)
+        assert run.log == [(0, "email payment_failed"), (5, "email reminder")]
+
+    def test_the_other_channel_is_tried_once(self) -> None:
+        def dead(action: Action, run: Run) -> Event | None:
+            if action.kind != "send":
+                return None
+            return MessageSent(step=action.step, channel=action.channel, at=run.now, fate="unreachable")
+
+        run = Run(opened("expired_card"), intercept=dead).until(4)
+        assert [(s.step, s.channel) for s in run.state.sent] == [
+            ("first_notice", EMAIL),
+            ("first_notice", SMS),
+        ]
+
+    def test_a_text_that_was_held_up_into_the_night_waits_for_the_morning(self) -> None:
+        run = Run(opened("expired_card", channels=(SMS,), zones=("Europe/Berlin",)))
+        run.run_to(DAY0.replace(hour=2) + DAY)  # nothing could be sent until now
+        texts = [at for at, action in run.actions if action.kind == "send"]
+        assert all(8 <= at.hour < 19 for at in texts)
+
+
+def test_whatsapp_without_an_approved_template_is_refused_by_the_check() -> None:
+    messages = STANDARD.messages.model_dump(mode="json")
+    messages["grace"][2]["channels"] = ["email", "whatsapp"]
+    written = STANDARD.model_dump(mode="json") | {"messages": messages}
+    with pytest.raises(PolicyError, match="final_notice goes out by WhatsApp, which takes approved"):
+        parse_policy(yaml.safe_dump(written), "own.yaml")
+    messages["whatsapp"] = {"final_notice": {"en": "HX" + "0" * 32}}
+    policy = parse_policy(yaml.safe_dump(written), "own.yaml")
+    run = Run(opened("expired_card", policy=policy, channels=(EMAIL, WHATSAPP)), policy=policy).to_the_end()
+    assert [a.content for _, a in run.actions if a.kind == "send" and a.channel is WHATSAPP] == [
+        {"en": "HX" + "0" * 32}
+    ]

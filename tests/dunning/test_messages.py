@@ -179,7 +179,7 @@ class TestEmail:
     def test_values_cannot_become_html(self) -> None:
         page = write("reminder", product='<b onclick="x">Pro</b>').html or ""
         assert "<b onclick" not in page
-        assert "&lt;b onclick=\"x\"&gt;Pro" in page
+        assert '&lt;b onclick="x"&gt;Pro' in page
 
     @pytest.mark.parametrize(
         "name",
@@ -333,9 +333,12 @@ class TestRefusals:
         with pytest.raises(RenderError, match="there is no message 'threat': use one of"):
             write("threat")
 
-    def test_whatsapp_has_no_texts(self) -> None:
-        with pytest.raises(RenderError, match="approved templates"):
-            write("reminder", Channel.WHATSAPP)
+    def test_whatsapp_fills_an_approved_template(self) -> None:
+        said = write("final_notice", Channel.WHATSAPP)
+        business, amount, link, last_day = said.variables
+        assert all(fact in said.text for fact in (business, amount, link))
+        assert "December 24, 2026" in last_day
+        assert len(write("reminder", Channel.WHATSAPP).variables) == 3
 
 
 class TestTheCheck:

@@ -43,9 +43,7 @@ def test_the_first_segment_whose_conditions_all_hold_names_the_policy(
 
 def test_a_share_takes_about_so_many_customers_and_a_larger_one_keeps_them() -> None:
     def taken(share: int) -> set[int]:
-        segments = parse_segments(
-            f"segments: [{{policy: trial, when: {{share: {share}}}}}]", "segments.yaml"
-        )
+        segments = parse_segments(f"segments: [{{policy: trial, when: {{share: {share}}}}}]", "segments.yaml")
         customers = (Traits(customer=f"cus_{number}") for number in range(2000))
         return {number for number, who in enumerate(customers) if choose(segments, who) == "trial"}
 

@@ -337,8 +337,11 @@ async def test_a_renewal_that_fails_meanwhile_adopts_the_dates_of_the_older_case
     older_status, newer_status = await older.status(), await newer.status()
     assert newer_status.last_day == older_status.last_day
     await newer.until(28.6)
-    for case in (older, newer):  # the one subscription is paused once; what is said keeps the contact limits
-        assert "pause" in (await case.calendar())[28]
+    # One conversation: the customer hears each step once, and the one subscription is paused once.
+    days = [(await case.calendar())[28] for case in (older, newer)]
+    assert sorted(days) == [["email suspended", "pause"], ["pause"]]
+    said = [*await whats(older), *await whats(newer)]
+    assert said.count("message.merged") == 6
     await older.customer_pays()
     assert await older.pause_at_stripe() == "void"  # the other invoice is still owed
     await newer.customer_pays()
