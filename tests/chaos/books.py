@@ -48,6 +48,7 @@ class Evidence:
     now: datetime
     begun: datetime
     skew: timedelta
+    stopped: dict[str, datetime]  # when somebody wrote STOP from a number
     extended: dict[str, int]  # days that support was told it granted, by invoice
     cases: dict[str, list[CaseRecord]] = field(default_factory=dict)  # by invoice, the newest first
     attempts: list[AttemptRecord] = field(default_factory=list)
@@ -87,7 +88,8 @@ def broken_promises(evidence: Evidence) -> list[str]:
     rules = (
         charged_twice, charged_after_the_end, limits_exceeded, dead_cards_charged, refusals_too_close,
         stuck_cases, stuck_attempts, untold_recoveries, wrong_attribution, words_to_who_paid, words_twice,
-        unknown_words, texts_at_night, early_suspensions, suspended_who_paid, left_suspended,
+        unknown_words, words_after_a_stop, texts_at_night, early_suspensions, suspended_who_paid,
+        left_suspended,
     )  # fmt: skip
     return [f"{rule.__name__}: {sentence}" for rule in rules for sentence in rule(evidence)]
 
@@ -295,6 +297,16 @@ def unknown_words(evidence: Evidence) -> Iterator[str]:
     claimed = [row for row in evidence.dispatches if row.channel is Channel.SMS]
     if texts > sum(row.fate in ("accepted", "unknown") for row in claimed):
         yield f"{texts} texts went out, the ledger knows of {len(claimed)}"
+
+
+def words_after_a_stop(evidence: Evidence) -> Iterator[str]:
+    """Who wrote STOP gets no text any more, and it was the engine that knew: it asked nobody to send one."""
+    tried = [row for row in evidence.journal if row.service == "twilio" and row.method == "POST"]
+    asked = [(str(row.body.get("To")), row.at) for row in tried if isinstance(row.body, dict)]
+    for number, at in [*asked, *((m.to, m.at) for m in evidence.messages if m.channel == "sms")]:
+        stopped = evidence.stopped.get(number)
+        if stopped is not None and at > stopped + UNDER_WAY:
+            yield f"a text at {at} to a number that wrote STOP at {stopped}"
 
 
 def texts_at_night(evidence: Evidence) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
-Deed = Literal["pay", "pay_at_the_charge", "new_card", "new_card_without_money", "void", "extend"]
+Deed = Literal[
+    "pay", "pay_at_the_charge", "new_card", "new_card_without_money", "void", "extend", "stop_texting"
+]
 
 SOFT = ("insufficient_funds", "do_not_honor", "generic_decline")
 TECHNICAL = ("issuer_not_available", "processing_error")
@@ -41,7 +43,7 @@ class Person:
 
 def people(seed: int, cases: int) -> list[Person]:
     """So many people that they have `cases` failed invoices together."""
-    random = Random(seed)
+    random, tired = Random(seed), Random(-seed)
     drawn: list[Person] = []
     left = cases
     for wallet in range(cases):
@@ -50,7 +52,15 @@ def people(seed: int, cases: int) -> list[Person]:
             left -= person.invoices
         if left == 0:
             break
-    return drawn
+    return [_with_a_stop(person, tired) for person in drawn]
+
+
+def _with_a_stop(person: Person, random: Random) -> Person:
+    """Some of those who get texts write STOP one day."""
+    if not person.texts or random.random() < 0.5:
+        return person
+    acts = (*person.acts, Act(_half(random, 0.5, 18), "stop_texting"))
+    return replace(person, acts=tuple(sorted(acts, key=lambda act: act.day)))
 
 
 def _wallet(random: Random, wallet: int, left: int) -> Iterator[Person]:

@@ -75,6 +75,8 @@ class Storm:
         self.invoices: list[Invoice] = []
         self.journal: list[ArrivedRequest] = []
         self.extended: dict[str, int] = {}  # days that support was told it granted
+        self.phones: dict[str, str] = {}  # of customers who agreed to texts
+        self.stopped: dict[str, datetime] = {}  # when somebody wrote STOP from a number
         self.kills = 0
         self.fired = 0
         self.rounds = 0
@@ -145,6 +147,7 @@ class Storm:
             books=await self.engine.control.stripe_books(),
             journal=self.journal,
             messages=await self.engine.control.messages(),
+            stopped=self.stopped,
             invoices=[invoice.id for invoice in self.invoices],
             now=await self.now(),
             begun=self.begun,
@@ -173,6 +176,8 @@ class Storm:
         stripe = self.engine.stripe
         phone = f"+1555{next(self._numbers):07d}" if person.texts else None
         customer, _ = await self.engine.customer(phone=phone, consent=person.texts)
+        if phone is not None:
+            self.phones[customer] = phone
         own = {"outcomes": ",".join(person.bank), "fingerprint": f"fp_{self.seed}_{person.wallet}"}
         card = await stripe.payment_methods.create_async(
             {"type": "card", "card": {"token": person.token}, "metadata": own}
@@ -322,6 +327,10 @@ class Storm:
                 await self._void(invoice)
             case "extend":
                 await self._extend(invoice)
+            case "stop_texting":
+                phone = self.phones[invoice.customer]
+                self.stopped.setdefault(phone, await self.now())
+                await self.engine.control.inbound(phone, "STOP")
 
     async def _pay(self, invoice: Invoice) -> None:
         """On the hosted page, whatever the invoice's state."""
