@@ -147,12 +147,12 @@ class Storm:
             books=await self.engine.control.stripe_books(),
             journal=self.journal,
             messages=await self.engine.control.messages(),
+            stopped=self.stopped,
             invoices=[invoice.id for invoice in self.invoices],
             now=await self.now(),
             begun=self.begun,
             skew=SKEW,
             extended=self.extended,
-            stopped=self.stopped,
         ).read(self.engine.ledger)
 
     async def close(self) -> None:

@@ -56,5 +56,6 @@ async def test_no_promise_is_broken_in_a_storm(
     assert not broken, "\n".join([f"CHAOS_SEED={SEED} CHAOS_CASES={CASES} CHAOS_KILLS={KILLS}:", *broken])
     assert storm.kills == KILLS
     assert len(evidence.cases) == CASES
+    assert storm.stopped
     calls = [request for request in storm.journal if re.search(CALLS, request.path)]
     assert sum(bool(call.faults) for call in calls) > len(calls) / 6, "the storm was a breeze"

@@ -42,15 +42,17 @@ def request_faults(seed: int) -> list[dict[str, Any]]:
 
 
 def webhook_faults(seed: int) -> list[dict[str, Any]]:
-    """Every third webhook is lost, doubled, overtaken or late."""
+    """Every third webhook is lost, doubled, overtaken or late; but Twilio tells of a STOP some day."""
     shares: dict[str, dict[str, Any]] = {
         "drop": {"probability": 0.12},
         "duplicate": {"probability": 0.1},
         "reorder": {"probability": 0.1},
         "delay": {"probability": 0.05, "seconds": 0.2},
     }
+    told = {"stripe": None, "sendgrid": None, "twilio": "MessageStatus"}  # not what customers write
     return [
-        {"service": "stripe", "kind": kind, "seed": seed * 10 + n, "times": 0} | more
+        {"service": service, "event": event, "kind": kind, "seed": seed * 10 + n, "times": 0} | more
+        for service, event in told.items()
         for n, (kind, more) in enumerate(shares.items())
     ]
 
