@@ -30,6 +30,7 @@ from dunning.reconciliation import (
     OVERLAP,
     UNFINISHED,
     BeginTour,
+    Concern,
     Counts,
     Examined,
     ExamineOrder,
@@ -83,8 +84,8 @@ _RPC = timedelta(seconds=10)
 class Receiving(Protocol):
     """The webhook receiver, as far as a lost event needs it: the same routing for all."""
 
-    async def concerns(self, event: Mapping[str, Any]) -> str | None:
-        """Whom an event would wake or be noted for, in words; None for nobody."""
+    async def concerns(self, event: Mapping[str, Any]) -> Concern | None:
+        """Whom an event has news for; None for nobody."""
 
     async def receive_again(self, event: Mapping[str, Any]) -> bool:
         """Receive an event; whether a case was told."""
@@ -174,8 +175,8 @@ class Reconciling(ReconcilingActivities):
         return Seen(cursor=events[-1]["id"] if more and events else None, counts=counts)
 
     async def _replay(self, tour: Tour, account: str, event: Mapping[str, Any]) -> dict[str, int]:
-        told = await self._receiving.concerns(event)
-        if told is None:
+        concern = await self._receiving.concerns(event)
+        if concern is None:
             return {}
         about = event.get("data", {}).get("object", {})
         finding = Finding(
@@ -183,7 +184,8 @@ class Reconciling(ReconcilingActivities):
             account=account,
             invoice_id=about["id"] if str(about.get("id", "")).startswith("in_") else "",
             subject=event["id"],
-            words=f"{event['type']} of {moment(event['created']):%d %b %H:%M} UTC was not delivered: {told}",
+            workflow_id=" ".join(concern.workflows),
+            words=f"{event['type']} of {moment(event['created']):%d %b %H:%M} UTC got lost: {concern.words}",
             remedy=Remedy.REPLAY,
         )
         await self._ledger.reconciliations.found(tour.run, finding, business_time())
@@ -243,6 +245,8 @@ class Reconciling(ReconcilingActivities):
         ref = CaseRef(case_id=suspect.case_id, invoice_id=suspect.invoice_id, account=suspect.account)
         if suspect.kind is Kind.INVOICE_WITHOUT_CASE and await self._has_a_case(suspect):
             return Examined()  # its webhook was only late
+        if suspect.kind is Kind.CASE_OF_SETTLED_INVOICE and await self._was_told(tour, suspect):
+            return Examined()  # it is about to end
         overdue = suspect.kind is Kind.CASE_OVERDUE
         finding = judge_alone(suspect) if overdue else judge(suspect, (await self._reader.read(ref)).facts)
         if finding is None:
@@ -252,6 +256,9 @@ class Reconciling(ReconcilingActivities):
             return Examined(result="found")
         await self._ledger.reconciliations.fixed(tour.run, finding, business_time())
         return Examined(result="fixed")
+
+    async def _was_told(self, tour: Tour, suspect: Suspect) -> bool:
+        return await self._ledger.reconciliations.told(tour.run, suspect.workflow_id)
 
     async def _has_a_case(self, suspect: Suspect) -> bool:
         """Whether a case was opened meanwhile, or is just being opened."""

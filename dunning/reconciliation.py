@@ -85,6 +85,13 @@ class Finding(Value):
         return self.remedy is Remedy.NONE and self.kind is not Kind.INVOICE_TOO_OLD
 
 
+class Concern(Value):
+    """Which cases an event that got lost has news for, and in words what it does."""
+
+    workflows: tuple[str, ...] = ()
+    words: str
+
+
 class Tour(Value):
     """What all steps of one reconciliation share."""
 

@@ -16,6 +16,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.interface import TASK_QUEUE
+from dunning.reconciliation import Concern
 from dunning.reports import REPORTS, line
 from dunning.start import parse_hint
 from dunning.values import Outcome
@@ -111,10 +112,10 @@ class Receiver:
         except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
             raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
 
-    async def concerns(self, event: Mapping[str, Any]) -> str | None:
-        """Whom an event of Stripe's list of events would tell news, in words; None for nobody.
+    async def concerns(self, event: Mapping[str, Any]) -> Concern | None:
+        """Whom an event of Stripe's list of events has news for; None for nobody. It wakes nobody.
 
-        It wakes nobody. A case that was opened after the event has read its invoice since.
+        A case that was opened after the event has read its invoice since.
         """
         lost = translate(json.dumps(event).encode())
         asked = query_of(lost)
@@ -125,12 +126,12 @@ class Receiver:
         if routed.stranger:
             return "Stripe is asked whose payment it was"
         if routed.note is not None:
-            return f"it belongs into the timeline of {routed.note.id}"
-        starts = [wake.workflow_id for wake in routed.wakes if wake.start]
-        told = [wake.workflow_id for wake in routed.wakes if not wake.start]
-        words = [f"it opens or wakes {', '.join(starts)}"] if starts else []
-        words += [f"it wakes {', '.join(told)}"] if told else []
-        return "; ".join(words) or None
+            return Concern(words=f"it belongs into the timeline of {routed.note.id}")
+        if not routed.wakes:
+            return None
+        verb = "opens or wakes" if routed.wakes[0].start else "wakes"
+        workflows = tuple(wake.workflow_id for wake in routed.wakes)
+        return Concern(workflows=workflows, words=f"it {verb} {', '.join(workflows)}")
 
     async def receive_again(self, event: Mapping[str, Any]) -> bool:
         """Receive an event of Stripe's list of events; whether it was told to a case. See `receive`."""
