@@ -19,6 +19,8 @@ from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
 from ledger.risks import Risks
+from ledger.reporting import Reporting
+from ledger.reversals import Reversals
 from ledger.schema import require_current
 from ledger.surveys import Surveys
 from ledger.suspensions import Suspensions
@@ -49,6 +51,8 @@ class Ledger:
         self.risks = Risks(database)
         self.reconciliations = Reconciliations(database)
         self.outbox = Outbox(database)
+        self.reversals = Reversals(database)
+        self.reporting = Reporting(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:

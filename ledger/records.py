@@ -445,6 +445,21 @@ class FindingRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReversalRecord:
+    """A refund or a dispute of a payment, as Stripe last told of it."""
+
+    account: str
+    id: str
+    kind: str
+    invoice_id: str
+    charge: str
+    amount: int
+    currency: str
+    status: str
+    told_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Numbers for metrics. An open case counts under outcome "", an attempt or message without result too."""
 

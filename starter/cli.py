@@ -23,6 +23,7 @@ from starter.cli_inbox import inbox_app
 from starter.cli_levers import levers_app
 from starter.cli_reconcile import reconcile_app
 from starter.cli_risk import risk_app
+from starter.cli_report import report_app
 from starter.cli_run import run_app
 from starter.cli_templates import templates_app
 from starter.ending import leave
@@ -46,6 +47,7 @@ app.add_typer(replies_app)
 app.add_typer(declines_app)
 app.add_typer(reconcile_app)
 app.add_typer(risk_app)
+app.add_typer(report_app)
 app.add_typer(templates_app)
 
 

@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.interface import TASK_QUEUE
 from dunning.reconciliation import Concern
-from dunning.reports import REPORTS, line
+from dunning.reports import REPORTS, line, reversal
 from dunning.start import parse_hint
 from dunning.values import Outcome
 from ledger import Ledger, LedgerError
@@ -77,6 +77,8 @@ class Receiver:
             log.debug("event ignored", event_id=event.id, event_type=event.type, why=routed.why)
             return Receipt("ignored", why=routed.why)
         hint = event.hint | dict(routed.about)
+        if routed.paid is not None:
+            await self._keep(routed.paid, hint)
         # One after the other: the head start of the oldest case lets its charge go first (`ledger.turns`).
         told = [await self._wake(wake, hint) for wake in routed.wakes]
         count = sum(told)
@@ -187,6 +189,19 @@ class Receiver:
             return Found(latest=latest, stranger=bool(anybody.cases))
         page = await cases.find(account=query.account, customer=customer, open_only=True, limit=MOST_CASES)
         return Found(latest=latest, open=page.cases, card=trace.fingerprint if trace else None)
+
+    async def _keep(self, case: CaseRecord, hint: Hint) -> None:
+        """Remember a refund or dispute as an amount, whether the case is open or closed."""
+        event = parse_hint([hint], datetime.now(UTC))
+        told = reversal(event)
+        if told is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                at = event.created or event.at
+                await self._ledger.reversals.saw(case.account, case.invoice_id, told, at)
+        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
 
     async def _note(self, case: CaseRecord, hint: Hint) -> bool:
         """Add what is reported to the timeline of a closed case; False when it stands there already."""

@@ -62,7 +62,13 @@ class Shop:
     # --- what happens at Stripe -------------------------------------------------------------------------
 
     async def renewal(
-        self, *outcomes: str, account: str = "", card: dict[str, Any] | None = None, **customer: Any
+        self,
+        *outcomes: str,
+        account: str = "",
+        card: dict[str, Any] | None = None,
+        amount: int = 1900,
+        currency: str = "usd",
+        **customer: Any,
     ) -> Renewal:
         """A subscription whose first period was paid and whose renewal was not.
 
@@ -81,8 +87,8 @@ class Shop:
         price = await self.stripe.prices.create_async(
             {
                 "product": product.id,
-                "unit_amount": 1900,
-                "currency": "usd",
+                "unit_amount": amount,
+                "currency": currency,
                 "recurring": {"interval": "month"},
             },
             options,
