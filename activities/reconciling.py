@@ -20,6 +20,7 @@ from activities.context import Deps, business_time
 from activities.interface import TASK_QUEUE, ReconcilingActivities
 from activities.reader import InvoiceReader
 from activities.stripe_calls import StripeCalls
+from activities.stripe_objects import ListedInvoice
 from activities.stripe_reading import moment
 from dunning.case import CaseRef
 from dunning.reconciliation import (
@@ -198,20 +199,18 @@ class Reconciling(ReconcilingActivities):
     async def _invoices(self, order: LookOrder) -> Seen:
         tour, account, books = order.tour, order.account, self._ledger.reconciliations
         page = await self._stripe.open_invoices(account, since=tour.since, after=order.cursor)
-        listed = [
-            Listed(created=moment(row.created), **row.model_dump(exclude={"created"})) for row in page.data
-        ]
+        listed = [_listed(row) for row in page.data]
         ids = [invoice.id for invoice in listed]
         await books.owed(account, ids, tour.started)
         cases = await books.known(account, ids)
         known = {name: Known(open=case.open, outcome=case.outcome) for name, case in cases.items()}
-        imports = self._policies.load(_POLICY).imports
+        policy = self._policies.load(_POLICY)
         suspects: list[Suspect] = []
         counts = Counts(looked_at=len(listed))
         for invoice in listed:
-            if not may_lack_a_case(invoice, known.get(invoice.id)):
+            if not may_lack_a_case(invoice, known.get(invoice.id), policy, tour.started):
                 continue
-            refusal = left_alone(invoice, tour, imports)
+            refusal = left_alone(invoice, tour, policy.imports)
             if refusal is None:
                 suspects.append(
                     Suspect(
@@ -302,3 +301,9 @@ class Reconciling(ReconcilingActivities):
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             rpc_timeout=_RPC,
         )
+
+
+def _listed(row: ListedInvoice) -> Listed:
+    due = None if row.due_date is None else moment(row.due_date)
+    rest = row.model_dump(exclude={"created", "due_date"})
+    return Listed(created=moment(row.created), due_date=due, **rest)

@@ -37,7 +37,7 @@ class Weeks:
         self.shop = shop
         self.cases: dict[str, Running] = {}
         self.acts: list[tuple[datetime, Act]] = []
-        self._records = LedgerRecords(shop.ledger)
+        self._records = LedgerRecords(shop.ledger, shop.deps.policies)
         self._policy = shop.deps.policies.load("standard")
 
     async def open(self, invoice: str) -> None:
