@@ -18,9 +18,9 @@ from ledger.outbox import Outbox
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
-from ledger.risks import Risks
 from ledger.reporting import Reporting
 from ledger.reversals import Reversals
+from ledger.risks import Risks
 from ledger.schema import require_current
 from ledger.surveys import Surveys
 from ledger.suspensions import Suspensions

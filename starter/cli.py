@@ -22,8 +22,8 @@ from starter.cli_events import events_app
 from starter.cli_inbox import inbox_app
 from starter.cli_levers import levers_app
 from starter.cli_reconcile import reconcile_app
-from starter.cli_risk import risk_app
 from starter.cli_report import report_app
+from starter.cli_risk import risk_app
 from starter.cli_run import run_app
 from starter.cli_templates import templates_app
 from starter.ending import leave
