@@ -169,7 +169,7 @@ class Reconciling(ReconcilingActivities):
         )
         known = await books.replayed(event["id"] for event in events)
         counts = Counts(looked_at=len(events))
-        for event in events:
+        for event in reversed(events):  # the oldest first, as they happened
             activity.heartbeat(event["id"])
             if event["id"] not in known:
                 counts = counts.plus(**await self._replay(tour, order.account, event))

@@ -15,6 +15,7 @@ from ledger.dispatches import Dispatches
 from ledger.effects import Effects
 from ledger.links import Links
 from ledger.outbox import Outbox
+from ledger.people import People
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
@@ -52,6 +53,7 @@ class Ledger:
         self.reconciliations = Reconciliations(database)
         self.outbox = Outbox(database)
         self.reversals = Reversals(database)
+        self.people = People(database)
         self.reporting = Reporting(database)
 
     @classmethod

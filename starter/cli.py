@@ -17,6 +17,7 @@ from ledger import LedgerError
 from starter.cli_cases import cases_app
 from starter.cli_check import check_app
 from starter.cli_correspondence import consent_app, replies_app
+from starter.cli_customer import customer_app
 from starter.cli_declines import declines_app
 from starter.cli_events import events_app
 from starter.cli_inbox import inbox_app
@@ -48,6 +49,7 @@ app.add_typer(declines_app)
 app.add_typer(reconcile_app)
 app.add_typer(risk_app)
 app.add_typer(report_app)
+app.add_typer(customer_app)
 app.add_typer(templates_app)
 
 
