@@ -26,6 +26,7 @@ from starter.cli_reconcile import reconcile_app
 from starter.cli_report import report_app
 from starter.cli_risk import risk_app
 from starter.cli_run import run_app
+from starter.cli_schedules import schedules_app
 from starter.cli_templates import templates_app
 from starter.ending import leave
 from starter.errors import DunningError, InvalidInput, SettingsError
@@ -50,6 +51,7 @@ app.add_typer(reconcile_app)
 app.add_typer(risk_app)
 app.add_typer(report_app)
 app.add_typer(customer_app)
+app.add_typer(schedules_app)
 app.add_typer(templates_app)
 
 
