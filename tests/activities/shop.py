@@ -118,6 +118,10 @@ class Shop:
         """Somebody records a payment made elsewhere."""
         await self.stripe.invoices.pay_async(invoice, {"paid_out_of_band": True})
 
+    async def void(self, invoice: str) -> None:
+        """Somebody voids the invoice in the dashboard."""
+        await self.stripe.invoices.void_invoice_async(invoice)
+
     async def charges(self, invoice: str) -> list[dict[str, Any]]:
         """The charges that the engine made for the invoice: the books know each by its idempotency key."""
         books = await self.control.stripe_books()

@@ -73,7 +73,6 @@ class Weeks:
         assert page is not None
         async with httpx.AsyncClient(trust_env=False) as http:
             (await http.post(page, data={"card": "4242424242424242"})).raise_for_status()
-        await self.tell(invoice)
 
     async def _settle(self, case: Running) -> None:
         for _ in range(60):
