@@ -24,6 +24,7 @@ from ledger.tables import (
     ExtensionRow,
     PromiseRow,
     ReplyRow,
+    SurveyRow,
 )
 
 ERASED = "(erased)"
@@ -72,6 +73,7 @@ class People:
                     await _set(session, ExtensionRow, col(ExtensionRow.case_id).in_(cases), reason=""),
                     await _set(session, ConsentRow, and_(*mine), text=""),
                     await _set(session, ReplyRow, theirs, text=ERASED, address=""),
+                    await _set(session, SurveyRow, col(SurveyRow.case_id).in_(cases), text=""),
                     await _set(session, DispatchRow, col(DispatchRow.case_id).in_(cases), address=None),
                     await _set(session, DispatchRow, col(DispatchRow.id).in_(sent), detail=""),
                     await _set(

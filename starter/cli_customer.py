@@ -42,6 +42,7 @@ def show(customer: Customer, *, account: Account = "", as_json: Json = False) ->
     _table(("Granted", "Days", "By", "Reason"), found["extensions"], _extension_row)
     _table(("Promised", "For", "State", "By"), found["promises"], _promise_row)
     _table(("Said", "Channel", "State", "Source"), found["consents"], _consent_row)
+    _table(("Answered", "Reason", "Words"), found["surveys"], _survey_row)
     _table(("Wrote", "Channel", "State", "Words"), found["replies"], _reply_row)
 
 
@@ -156,6 +157,10 @@ def _promise_row(made: dict[str, Any]) -> tuple[Any, ...]:
 
 def _consent_row(said: dict[str, Any]) -> tuple[Any, ...]:
     return (moment(said["at"]), said["channel"], said["state"], said["source"])
+
+
+def _survey_row(said: dict[str, Any]) -> tuple[Any, ...]:
+    return (moment(said["at"]), said["reason"], said["text"])
 
 
 def _reply_row(reply: dict[str, Any]) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ledger import Ledger
-from ledger.records import AttemptRecord, CaseRecord, ExtensionRecord, PromiseRecord
+from ledger.records import AttemptRecord, CaseRecord, ExtensionRecord, PromiseRecord, SurveyRecord
 from starter.cli_risk import risk_json
 from starter.errors import CaseNotFound
 from starter.views import case_json, entry_json, message_json, plain, reply_json, statement_json
@@ -17,7 +17,7 @@ MOST_CASES = 200
 
 
 async def profile(ledger: Ledger, account: str, customer: str, *, timelines: bool = False) -> dict[str, Any]:
-    """Risk, cases, attempts, messages, granted time, promises, consents and replies, oldest first.
+    """Risk, cases, attempts, messages, granted time, promises, consents, surveys and replies, oldest first.
 
     With `timelines` each case tells all its lines. Raises CaseNotFound for a customer without a case.
     """
@@ -39,6 +39,7 @@ async def profile(ledger: Ledger, account: str, customer: str, *, timelines: boo
         "extensions": _plain(await ledger.people.extensions(ids)),
         "promises": _plain(await ledger.people.promises(ids)),
         "consents": [statement_json(said) for said in await ledger.consents.history(account, customer)],
+        "surveys": _plain([said for case in ids for said in await ledger.surveys.of_case(case)]),
         "replies": [reply_json(reply) for reply in replies],
     }
 
@@ -60,5 +61,5 @@ def _attempt(tried: AttemptRecord) -> dict[str, Any]:
     return {"at": plain(tried.reserved_at)} | {name: plain(getattr(tried, name)) for name in names}
 
 
-def _plain(records: Iterable[ExtensionRecord | PromiseRecord]) -> list[dict[str, Any]]:
+def _plain(records: Iterable[ExtensionRecord | PromiseRecord | SurveyRecord]) -> list[dict[str, Any]]:
     return [{name: plain(value) for name, value in asdict(record).items()} for record in records]

@@ -31,6 +31,9 @@ async def a_customer(ledger: Ledger) -> None:
         account="", customer="cus_1", channel=Channel.SMS, state="revoked", source="sms_keyword", at=NOW,
         by="customer", text="STOP it",
     )  # fmt: skip
+    await ledger.surveys.add(
+        "sv_1", case_id=case.case_id, account="", customer="cus_1", at=NOW, reason="too_expensive", text=WORDS
+    )
     await ledger.replies.receive(
         "SM1", at=NOW, channel=Channel.SMS, address="f1", kind="words", text=WORDS, customer="cus_1",
         account="", case_id=case.case_id,
@@ -39,7 +42,7 @@ async def a_customer(ledger: Ledger) -> None:
 
 async def test_words_go_and_financial_facts_stay(ledger: Ledger) -> None:
     await a_customer(ledger)
-    assert await ledger.people.erase("", "cus_1") == 6
+    assert await ledger.people.erase("", "cus_1") == 7
     assert await ledger.people.erase("", "cus_1") == 0
 
     case = "acct/in_1/1"
@@ -54,6 +57,8 @@ async def test_words_go_and_financial_facts_stay(ledger: Ledger) -> None:
     assert (granted.days, granted.reason) == (7, "")
     (said,) = await ledger.consents.history("", "cus_1")
     assert (said.state, said.text) == ("revoked", "")
+    (answer,) = await ledger.surveys.of_case(case)
+    assert (answer.reason, answer.text) == ("too_expensive", "")
     (reply,) = await ledger.replies.of_case(case)
     assert (reply.text, reply.address) == (ERASED, "")
     assert [promise.state for promise in await ledger.people.promises([case])] == ["open"]
