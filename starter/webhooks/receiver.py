@@ -126,7 +126,7 @@ class Receiver:
         found = await self._find(lost, asked)
         routed = route(lost, found if lost.type in FAILURES or lost.type in REPORTS else _older(found, lost))
         if routed.stranger:
-            return "Stripe is asked whose payment it was"
+            return Concern(words="Stripe is asked whose payment it was")
         if routed.note is not None:
             return Concern(words=f"it belongs into the timeline of {routed.note.id}")
         if not routed.wakes:
