@@ -20,6 +20,7 @@ from activities.context import Deps, business_time
 from activities.interface import TASK_QUEUE, ReconcilingActivities
 from activities.reader import InvoiceReader
 from activities.stripe_calls import StripeCalls
+from activities.stripe_objects import ListedInvoice
 from activities.stripe_reading import moment
 from dunning.case import CaseRef
 from dunning.reconciliation import (
@@ -30,6 +31,7 @@ from dunning.reconciliation import (
     OVERLAP,
     UNFINISHED,
     BeginTour,
+    Concern,
     Counts,
     Examined,
     ExamineOrder,
@@ -83,8 +85,8 @@ _RPC = timedelta(seconds=10)
 class Receiving(Protocol):
     """The webhook receiver, as far as a lost event needs it: the same routing for all."""
 
-    async def concerns(self, event: Mapping[str, Any]) -> str | None:
-        """Whom an event would wake or be noted for, in words; None for nobody."""
+    async def concerns(self, event: Mapping[str, Any]) -> Concern | None:
+        """Whom an event has news for; None for nobody."""
 
     async def receive_again(self, event: Mapping[str, Any]) -> bool:
         """Receive an event; whether a case was told."""
@@ -167,15 +169,15 @@ class Reconciling(ReconcilingActivities):
         )
         known = await books.replayed(event["id"] for event in events)
         counts = Counts(looked_at=len(events))
-        for event in events:
+        for event in reversed(events):  # the oldest first, as they happened
             activity.heartbeat(event["id"])
             if event["id"] not in known:
                 counts = counts.plus(**await self._replay(tour, order.account, event))
         return Seen(cursor=events[-1]["id"] if more and events else None, counts=counts)
 
     async def _replay(self, tour: Tour, account: str, event: Mapping[str, Any]) -> dict[str, int]:
-        told = await self._receiving.concerns(event)
-        if told is None:
+        concern = await self._receiving.concerns(event)
+        if concern is None:
             return {}
         about = event.get("data", {}).get("object", {})
         finding = Finding(
@@ -183,7 +185,8 @@ class Reconciling(ReconcilingActivities):
             account=account,
             invoice_id=about["id"] if str(about.get("id", "")).startswith("in_") else "",
             subject=event["id"],
-            words=f"{event['type']} of {moment(event['created']):%d %b %H:%M} UTC was not delivered: {told}",
+            workflow_id=" ".join(concern.workflows),
+            words=f"{event['type']} of {moment(event['created']):%d %b %H:%M} UTC got lost: {concern.words}",
             remedy=Remedy.REPLAY,
         )
         await self._ledger.reconciliations.found(tour.run, finding, business_time())
@@ -196,20 +199,18 @@ class Reconciling(ReconcilingActivities):
     async def _invoices(self, order: LookOrder) -> Seen:
         tour, account, books = order.tour, order.account, self._ledger.reconciliations
         page = await self._stripe.open_invoices(account, since=tour.since, after=order.cursor)
-        listed = [
-            Listed(created=moment(row.created), **row.model_dump(exclude={"created"})) for row in page.data
-        ]
+        listed = [_listed(row) for row in page.data]
         ids = [invoice.id for invoice in listed]
         await books.owed(account, ids, tour.started)
         cases = await books.known(account, ids)
         known = {name: Known(open=case.open, outcome=case.outcome) for name, case in cases.items()}
-        imports = self._policies.load(_POLICY).imports
+        policy = self._policies.load(_POLICY)
         suspects: list[Suspect] = []
         counts = Counts(looked_at=len(listed))
         for invoice in listed:
-            if not may_lack_a_case(invoice, known.get(invoice.id)):
+            if not may_lack_a_case(invoice, known.get(invoice.id), policy, tour.started):
                 continue
-            refusal = left_alone(invoice, tour, imports)
+            refusal = left_alone(invoice, tour, policy.imports)
             if refusal is None:
                 suspects.append(
                     Suspect(
@@ -243,6 +244,8 @@ class Reconciling(ReconcilingActivities):
         ref = CaseRef(case_id=suspect.case_id, invoice_id=suspect.invoice_id, account=suspect.account)
         if suspect.kind is Kind.INVOICE_WITHOUT_CASE and await self._has_a_case(suspect):
             return Examined()  # its webhook was only late
+        if suspect.kind is Kind.CASE_OF_SETTLED_INVOICE and await self._was_told(tour, suspect):
+            return Examined()  # it is about to end
         overdue = suspect.kind is Kind.CASE_OVERDUE
         finding = judge_alone(suspect) if overdue else judge(suspect, (await self._reader.read(ref)).facts)
         if finding is None:
@@ -252,6 +255,9 @@ class Reconciling(ReconcilingActivities):
             return Examined(result="found")
         await self._ledger.reconciliations.fixed(tour.run, finding, business_time())
         return Examined(result="fixed")
+
+    async def _was_told(self, tour: Tour, suspect: Suspect) -> bool:
+        return await self._ledger.reconciliations.told(tour.run, suspect.workflow_id)
 
     async def _has_a_case(self, suspect: Suspect) -> bool:
         """Whether a case was opened meanwhile, or is just being opened."""
@@ -295,3 +301,9 @@ class Reconciling(ReconcilingActivities):
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             rpc_timeout=_RPC,
         )
+
+
+def _listed(row: ListedInvoice) -> Listed:
+    due = None if row.due_date is None else moment(row.due_date)
+    rest = row.model_dump(exclude={"created", "due_date"})
+    return Listed(created=moment(row.created), due_date=due, **rest)

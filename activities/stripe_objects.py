@@ -325,6 +325,7 @@ class ListedInvoice(Wire):
     amount_remaining: int = 0
     collection_method: str = "charge_automatically"
     billing_reason: str | None = None
+    due_date: int | None = None
 
 
 class InvoiceList(Wire):

@@ -26,6 +26,7 @@ from dunning.case import (
 )
 from dunning.declines import classify
 from dunning.facts import Failure, Invoice
+from dunning.forgetting import ERASED, forgotten
 from dunning.grace import grace_from, release_hold
 from dunning.levers import command
 from dunning.opening import judge
@@ -273,6 +274,8 @@ def _hint(state: CaseState, event: BillingEvent) -> CaseState:
         return deliveries.take_in(state, event)
     if event.type in correspondence.HINTS:
         return correspondence.take_in(state, event)
+    if event.type == ERASED:
+        return forgotten(state)
     if event.type.startswith("sibling."):
         state = _with(state, postponed_until=None)  # the customer's other charge is over
     known = event.created is not None and event.created + CLOCK_SKEW < state.invoice.read_at

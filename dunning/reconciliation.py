@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from dunning.facts import Invoice
 from dunning.opening import not_applicable
-from dunning.policy import Imports
+from dunning.policy import Imports, Policy
 from dunning.values import Outcome, Value
 
 #: Stripe keeps events for so long (Stripe API reference: Events).
@@ -83,6 +83,13 @@ class Finding(Value):
     def needs_person(self) -> bool:
         """Whether nobody but a person can settle it."""
         return self.remedy is Remedy.NONE and self.kind is not Kind.INVOICE_TOO_OLD
+
+
+class Concern(Value):
+    """Which cases an event that got lost has news for, and in words what it does."""
+
+    workflows: tuple[str, ...] = ()
+    words: str
 
 
 class Tour(Value):
@@ -226,6 +233,7 @@ class Listed(Value):
     amount_remaining: int = 0
     collection_method: str = "charge_automatically"
     billing_reason: str | None = None
+    due_date: datetime | None = None  # of an invoice that is sent
 
 
 class Known(Value):
@@ -239,16 +247,19 @@ class Known(Value):
 _LEFT = frozenset({Outcome.STOPPED, Outcome.WRITTEN_OFF, Outcome.CANCELED, Outcome.NOT_APPLICABLE})
 
 
-def may_lack_a_case(invoice: Listed, known: Known | None) -> bool:
-    """Whether an open invoice should have a case and has none, as far as a list tells."""
+def may_lack_a_case(invoice: Listed, known: Known | None, policy: Policy, now: datetime) -> bool:
+    """Whether an open invoice should have a case and has none, as far as a list tells.
+
+    One that is charged, once that was tried; one that is sent, once it is overdue, if the policy duns such.
+    """
     if known is not None and (known.open or known.outcome in _LEFT):
         return False
-    return (
-        invoice.attempted
-        and invoice.amount_remaining > 0
-        and invoice.collection_method == "charge_automatically"
-        and invoice.billing_reason != "subscription_create"
-    )
+    if invoice.amount_remaining <= 0:
+        return False
+    if invoice.collection_method == "send_invoice":
+        overdue = invoice.due_date is not None and invoice.due_date < now
+        return overdue and policy.sent_invoices is not None
+    return invoice.attempted and invoice.billing_reason != "subscription_create"
 
 
 def left_alone(invoice: Listed, tour: Tour, imports: Imports) -> Finding | None:
@@ -270,6 +281,8 @@ def judge(suspect: Suspect, invoice: Invoice) -> Finding | None:
         case Kind.INVOICE_WITHOUT_CASE:
             if not_applicable(invoice) is not None or invoice.processing:
                 return None
+            if invoice.sent:
+                return _finding(suspect, "it was sent and is overdue, and no case is open", Remedy.START)
             code = (invoice.failure.decline_code or invoice.failure.code) if invoice.failure else None
             words = f"a payment failed ({code or 'nothing to charge'}), and no case is open"
             return _finding(suspect, words, Remedy.START)

@@ -7,7 +7,7 @@ timeline, with the amount, so that whoever counts recovered money can subtract i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dunning.case import BillingEvent, Entry
 from dunning.money import Money
@@ -30,6 +30,20 @@ REPORTS: Mapping[str, Report] = {
     "radar.early_fraud_warning.created": Report("fraud_warning", "the card's issuer warns of fraud"),
 }
 
+#: Those that take money back, or give it back once more.
+_MONEY: Mapping[str, Literal["refund", "dispute"]] = {
+    "refund.created": "refund",
+    "refund.failed": "refund",
+    "charge.dispute.created": "dispute",
+    "charge.dispute.closed": "dispute",
+}
+#: Refunds and disputes that took nothing, or gave it back (Stripe API reference: Refund.status,
+#: Dispute.status; an inquiry, `warning_…`, moves no money).
+_TOOK_NOTHING = frozenset(
+    {"failed", "canceled", "won", "prevented", "warning_needs_response", "warning_under_review",
+     "warning_closed"}
+)  # fmt: skip
+
 #: Those that freeze an open case, and the code that says why.
 FREEZING: Mapping[str, str] = {
     "charge.dispute.created": "dispute",
@@ -46,6 +60,37 @@ class UnknownPayment(Value):
     account: str = ""
     charge: str
     event: dict[str, Any]
+
+
+class Reversal(Value):
+    """A refund or a dispute of a payment, as Stripe last told of it. `amount` in minor units."""
+
+    id: str
+    kind: Literal["refund", "dispute"]
+    charge: str = ""
+    amount: int
+    currency: str
+    status: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the money is gone: of a dispute, until it is won."""
+        return self.status not in _TOOK_NOTHING
+
+
+def reversal(event: BillingEvent) -> Reversal | None:
+    """The refund or dispute that an event tells of; None for every other event."""
+    kind = _MONEY.get(event.type)
+    if kind is None or event.amount is None or not event.report or not event.currency:
+        return None
+    return Reversal(
+        id=event.report,
+        kind=kind,
+        charge=event.charge,
+        amount=event.amount,
+        currency=event.currency.lower(),
+        status="failed" if event.type == "refund.failed" else event.status,
+    )
 
 
 def line(event: BillingEvent, *, recovered: bool) -> Entry | None:

@@ -15,9 +15,12 @@ from ledger.dispatches import Dispatches
 from ledger.effects import Effects
 from ledger.links import Links
 from ledger.outbox import Outbox
+from ledger.people import People
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
 from ledger.replies import Replies
+from ledger.reporting import Reporting
+from ledger.reversals import Reversals
 from ledger.risks import Risks
 from ledger.schema import require_current
 from ledger.surveys import Surveys
@@ -49,6 +52,9 @@ class Ledger:
         self.risks = Risks(database)
         self.reconciliations = Reconciliations(database)
         self.outbox = Outbox(database)
+        self.reversals = Reversals(database)
+        self.people = People(database)
+        self.reporting = Reporting(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:

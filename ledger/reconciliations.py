@@ -136,6 +136,16 @@ class Reconciliations:
         async with self._database.read() as session:
             return frozenset(await session.scalars(select(col(FindingRow.subject)).where(known)))
 
+    async def told(self, run: str, workflow_id: str) -> bool:
+        """Whether this reconciliation has replayed an event for the case."""
+        replayed = and_(
+            col(FindingRow.run) == run,
+            col(FindingRow.kind) == Kind.LOST_EVENT,
+            col(FindingRow.workflow_id).contains(workflow_id, autoescape=True),
+        )
+        async with self._database.read() as session:
+            return (await session.scalars(select(FindingRow).where(replayed).limit(1))).first() is not None
+
     # --- where to look ----------------------------------------------------------------------------------
 
     async def known(self, account: str, invoices: Sequence[str]) -> dict[str, CaseRecord]:

@@ -449,6 +449,44 @@ class FindingRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseRecord:
+    """A day on which a customer promised to pay."""
+
+    case_id: str
+    promised_on: date
+    at: datetime
+    by: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionRecord:
+    """More time that was granted."""
+
+    case_id: str
+    days: int
+    at: datetime
+    by: str
+    reason: str
+    by_customer: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReversalRecord:
+    """A refund or a dispute of a payment, as Stripe last told of it."""
+
+    account: str
+    id: str
+    kind: str
+    invoice_id: str
+    charge: str
+    amount: int
+    currency: str
+    status: str
+    told_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Numbers for metrics. An open case counts under outcome "", an attempt or message without result too."""
 

@@ -446,3 +446,20 @@ class FindingRow(Row, table=True):
     remedy: Remedy = Field(sa_column=Column(Name(Remedy), nullable=False))
     found_at: datetime = Field(sa_type=UtcDateTime)
     fixed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ReversalRow(Row, table=True):
+    """A refund or a dispute of a payment of an invoice that has a case, as Stripe last told of it."""
+
+    __tablename__ = "reversals"
+    __table_args__ = (Index("ix_reversals_invoice", "account", "invoice_id"),)
+
+    account: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    kind: str  # refund, dispute
+    invoice_id: str
+    charge: str
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    status: str  # Stripe's
+    told_at: datetime = Field(sa_type=UtcDateTime)

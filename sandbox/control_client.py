@@ -303,6 +303,15 @@ class ControlClient:
             )
         )
 
+    async def dispute(self, charge_id: str, amount: int | None = None) -> dict[str, Any]:
+        """The cardholder disputes a charge, or `amount` minor units of it. Returns the dispute."""
+        return dict(await self._call("POST", "stripe/dispute", {"charge_id": charge_id, "amount": amount}))
+
+    async def close_dispute(self, dispute_id: str, status: Literal["won", "lost"]) -> dict[str, Any]:
+        """The bank decides a dispute. Returns it."""
+        wish = {"dispute_id": dispute_id, "status": status}
+        return dict(await self._call("POST", "stripe/close_dispute", wish))
+
     async def exhaust_retries(
         self, subscription_id: str, action: Literal["unpaid", "cancel", "past_due", "pause"]
     ) -> dict[str, Any]:

@@ -59,6 +59,20 @@ class Exhausted(CallBody):
     action: Literal["unpaid", "cancel", "past_due", "pause"]
 
 
+class Disputed(CallBody):
+    """A cardholder disputes a charge; `amount` in minor units."""
+
+    charge_id: str
+    amount: int | None = Field(default=None, gt=0)
+
+
+class Decided(CallBody):
+    """The bank decides a dispute."""
+
+    dispute_id: str
+    status: Literal["won", "lost"]
+
+
 class BankSpeed(CallBody):
     """How long a charging call takes, in real seconds."""
 
@@ -101,6 +115,8 @@ def stripe_calls(world: World) -> list[tuple[str, str, Handler]]:
             Exhausted,
             lambda w, wish: stripe.exhaust_retries(w, wish.subscription_id, wish.action),
         ),
+        ("dispute", Disputed, lambda w, wish: stripe.dispute(w, wish.charge_id, wish.amount)),
+        ("close_dispute", Decided, lambda w, wish: stripe.close_dispute(w, wish.dispute_id, wish.status)),
         ("set_bank_seconds", BankSpeed, bank_speed),
     ]
     posts = [("POST", f"stripe/{path}", _answering(world, kind, act)) for path, kind, act in acts]

@@ -17,13 +17,16 @@ from ledger import LedgerError
 from starter.cli_cases import cases_app
 from starter.cli_check import check_app
 from starter.cli_correspondence import consent_app, replies_app
+from starter.cli_customer import customer_app
 from starter.cli_declines import declines_app
 from starter.cli_events import events_app
 from starter.cli_inbox import inbox_app
 from starter.cli_levers import levers_app
 from starter.cli_reconcile import reconcile_app
+from starter.cli_report import report_app
 from starter.cli_risk import risk_app
 from starter.cli_run import run_app
+from starter.cli_schedules import schedules_app
 from starter.cli_templates import templates_app
 from starter.ending import leave
 from starter.errors import DunningError, InvalidInput, SettingsError
@@ -46,6 +49,9 @@ app.add_typer(replies_app)
 app.add_typer(declines_app)
 app.add_typer(reconcile_app)
 app.add_typer(risk_app)
+app.add_typer(report_app)
+app.add_typer(customer_app)
+app.add_typer(schedules_app)
 app.add_typer(templates_app)
 
 

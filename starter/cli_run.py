@@ -15,14 +15,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from dunning.policy import PolicyError, parse_policy
 from ledger import upgrade
 from ledger.records import CaseRecord, Halt
-from starter import temporal
+from starter import schedules, temporal
 from starter.cli_levers import set_policy
 from starter.cli_output import say, say_json
 from starter.cli_session import open_ledger, run, user
 from starter.endpoints import endpoints_of
 from starter.errors import DunningError, EngineUnavailable, SettingsError
 from starter.logs import configure
-from starter.namespace import register_search_attributes
+from starter.namespace import Registration, register_search_attributes
 from starter.settings import Purpose, Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -169,19 +169,21 @@ def db_upgrade(as_json: Json = False) -> None:
 
 @run_app.command()
 def setup(as_json: Json = False) -> None:
-    """Register the search attributes on the Temporal namespace; harmless to repeat."""
+    """Register search attributes and apply the schedules on the Temporal namespace; harmless to repeat."""
 
-    async def work() -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    async def work() -> tuple[str, Registration, tuple[str, ...]]:
         client = await temporal.connect(Settings.load())
         done = await register_search_attributes(client)
-        return client.namespace, done.added, done.present
+        return client.namespace, done, (await schedules.apply(client))[0]
 
-    namespace, added, present = run(work())
+    namespace, done, created = run(work())
     if as_json:
-        say_json({"namespace": namespace, "added": added, "present": present})
+        found = {"namespace": namespace, "added": done.added, "present": done.present}
+        say_json(found | {"schedules_created": created})
     else:
-        what = f"added {', '.join(added)}" if added else "nothing to add"
-        say(f"namespace {namespace}: {what}; {len(present)} were there")
+        what = f"added {', '.join(done.added)}" if done.added else "nothing to add"
+        say(f"namespace {namespace}: {what}; {len(done.present)} were there")
+        say(f"schedules: created {', '.join(created) or 'none'}; the others are up to date")
 
 
 # --- processes ------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from starter.cli_output import say, warn
 from starter.errors import EngineUnavailable, SettingsError
 from starter.namespace import register_search_attributes
 from starter.processes import HOST, Child, Processes, StackError, port_near, processes, run_to_the_end
+from starter.schedules import apply
 from starter.settings import Settings
 from starter.temporal import address, connect
 from starter.webhooks.stripe import CONCERNS
@@ -293,6 +294,7 @@ async def _up() -> int:
             say(f"Temporal   {address(settings)}, UI {ui}, kept in {FOLDER / 'temporal.db'}")
         client = await connect(settings)
         await register_search_attributes(client)
+        await apply(client)
         await asyncio.to_thread(upgrade, settings.database_url)
         worker = await start_worker(children, env, None)
         serving = await children.start("app", _python("starter.cli", "serve"), env)

@@ -15,7 +15,7 @@ from sandbox.stripe.cards import Outcome, read_outcome
 from sandbox.stripe.errors import invalid_request
 from sandbox.stripe.methods import update_by_network
 from sandbox.stripe.pages import replace_card as replace_card_as_customer
-from sandbox.stripe.store import STRIPE, Account, Obj, StripeBooks, subscription_of
+from sandbox.stripe.store import STRIPE, Account, Obj, StripeBooks, new_id, subscription_of
 from sandbox.world import World
 
 BOOKS: WeakKeyDictionary[World, StripeBooks] = WeakKeyDictionary()
@@ -64,6 +64,8 @@ def stripe_books(world: World) -> dict[str, Any]:
         "invoice",
         "invoice_payment",
         "payment_intent",
+        "refund",
+        "dispute",
     ):
         result[f"{name}s"] = [row for account in accounts for row in _oldest(account, name)]
     result["events"] = [row for account in accounts for row in _oldest(account, "event")]
@@ -162,6 +164,37 @@ def settle_processing(world: World, invoice_id: str, outcome: str) -> dict[str, 
         )
     collection.settle_processing(account, invoice, answer)
     return invoice
+
+
+@_control
+def dispute(world: World, charge_id: str, amount: int | None = None) -> dict[str, Any]:
+    """The cardholder disputes a charge, or `amount` minor units of it. Returns the dispute."""
+    account, charge = books_of(world).owner("charge", charge_id)
+    charge["disputed"] = True
+    made = {
+        "id": new_id("dp"),
+        "object": "dispute",
+        "amount": charge["amount"] if amount is None else amount,
+        "charge": charge_id,
+        "created": account.now,
+        "currency": charge["currency"],
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "reason": "fraudulent",
+        "status": "needs_response",
+    }
+    account.emit("charge.dispute.created", account.add(made), STRIPE)
+    return made
+
+
+@_control
+def close_dispute(world: World, dispute_id: str, status: Literal["won", "lost"]) -> dict[str, Any]:
+    """The bank decides a dispute. Returns it."""
+    account, dispute = books_of(world).owner("dispute", dispute_id)
+    with account.changing(dispute, "charge.dispute.closed", STRIPE):
+        dispute["status"] = status
+    return dispute
 
 
 @_control

@@ -16,7 +16,8 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.interface import TASK_QUEUE
-from dunning.reports import REPORTS, line
+from dunning.reconciliation import Concern
+from dunning.reports import REPORTS, line, reversal
 from dunning.start import parse_hint
 from dunning.values import Outcome
 from ledger import Ledger, LedgerError
@@ -76,6 +77,8 @@ class Receiver:
             log.debug("event ignored", event_id=event.id, event_type=event.type, why=routed.why)
             return Receipt("ignored", why=routed.why)
         hint = event.hint | dict(routed.about)
+        if routed.paid is not None:
+            await self._keep(routed.paid, hint)
         # One after the other: the head start of the oldest case lets its charge go first (`ledger.turns`).
         told = [await self._wake(wake, hint) for wake in routed.wakes]
         count = sum(told)
@@ -111,10 +114,10 @@ class Receiver:
         except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
             raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
 
-    async def concerns(self, event: Mapping[str, Any]) -> str | None:
-        """Whom an event of Stripe's list of events would tell news, in words; None for nobody.
+    async def concerns(self, event: Mapping[str, Any]) -> Concern | None:
+        """Whom an event of Stripe's list of events has news for; None for nobody. It wakes nobody.
 
-        It wakes nobody. A case that was opened after the event has read its invoice since.
+        A case that was opened after the event has read its invoice since.
         """
         lost = translate(json.dumps(event).encode())
         asked = query_of(lost)
@@ -123,14 +126,14 @@ class Receiver:
         found = await self._find(lost, asked)
         routed = route(lost, found if lost.type in FAILURES or lost.type in REPORTS else _older(found, lost))
         if routed.stranger:
-            return "Stripe is asked whose payment it was"
+            return Concern(words="Stripe is asked whose payment it was")
         if routed.note is not None:
-            return f"it belongs into the timeline of {routed.note.id}"
-        starts = [wake.workflow_id for wake in routed.wakes if wake.start]
-        told = [wake.workflow_id for wake in routed.wakes if not wake.start]
-        words = [f"it opens or wakes {', '.join(starts)}"] if starts else []
-        words += [f"it wakes {', '.join(told)}"] if told else []
-        return "; ".join(words) or None
+            return Concern(words=f"it belongs into the timeline of {routed.note.id}")
+        if not routed.wakes:
+            return None
+        verb = "opens or wakes" if routed.wakes[0].start else "wakes"
+        workflows = tuple(wake.workflow_id for wake in routed.wakes)
+        return Concern(workflows=workflows, words=f"it {verb} {', '.join(workflows)}")
 
     async def receive_again(self, event: Mapping[str, Any]) -> bool:
         """Receive an event of Stripe's list of events; whether it was told to a case. See `receive`."""
@@ -186,6 +189,19 @@ class Receiver:
             return Found(latest=latest, stranger=bool(anybody.cases))
         page = await cases.find(account=query.account, customer=customer, open_only=True, limit=MOST_CASES)
         return Found(latest=latest, open=page.cases, card=trace.fingerprint if trace else None)
+
+    async def _keep(self, case: CaseRecord, hint: Hint) -> None:
+        """Remember a refund or dispute as an amount, whether the case is open or closed."""
+        event = parse_hint([hint], datetime.now(UTC))
+        told = reversal(event)
+        if told is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                at = event.created or event.at
+                await self._ledger.reversals.saw(case.account, case.invoice_id, told, at)
+        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
 
     async def _note(self, case: CaseRecord, hint: Hint) -> bool:
         """Add what is reported to the timeline of a closed case; False when it stands there already."""

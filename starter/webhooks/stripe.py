@@ -211,6 +211,7 @@ class Route:
 
     `note` is the closed case in whose timeline it is to be noted; `about` is told beside the hint;
     `stranger`: Stripe has to be asked whose payment it is about.
+    `paid` is the case, open or closed, whose invoice the payment was for that is reported on.
     """
 
     wakes: tuple[Wake, ...] = ()
@@ -218,6 +219,7 @@ class Route:
     note: CaseRecord | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     stranger: bool = False
+    paid: CaseRecord | None = None
 
 
 def query_of(event: StripeEvent) -> Query | Route:
@@ -292,7 +294,7 @@ def _route_report(event: StripeEvent, found: Found) -> Route:
     note = latest if latest is not None and not latest.open else None
     why = "" if told or note else "the payment belongs to no case"
     wakes = tuple(Wake(case.workflow_id) for case in told)
-    return Route(wakes, why, note, {name: value for name, value in about.items() if value})
+    return Route(wakes, why, note, {name: value for name, value in about.items() if value}, paid=latest)
 
 
 def _oldest_first(cases: tuple[CaseRecord, ...]) -> tuple[CaseRecord, ...]:

@@ -62,7 +62,13 @@ class Shop:
     # --- what happens at Stripe -------------------------------------------------------------------------
 
     async def renewal(
-        self, *outcomes: str, account: str = "", card: dict[str, Any] | None = None, **customer: Any
+        self,
+        *outcomes: str,
+        account: str = "",
+        card: dict[str, Any] | None = None,
+        amount: int = 1900,
+        currency: str = "usd",
+        **customer: Any,
     ) -> Renewal:
         """A subscription whose first period was paid and whose renewal was not.
 
@@ -81,8 +87,8 @@ class Shop:
         price = await self.stripe.prices.create_async(
             {
                 "product": product.id,
-                "unit_amount": 1900,
-                "currency": "usd",
+                "unit_amount": amount,
+                "currency": currency,
                 "recurring": {"interval": "month"},
             },
             options,
@@ -111,6 +117,10 @@ class Shop:
     async def pay_by_hand(self, invoice: str) -> None:
         """Somebody records a payment made elsewhere."""
         await self.stripe.invoices.pay_async(invoice, {"paid_out_of_band": True})
+
+    async def void(self, invoice: str) -> None:
+        """Somebody voids the invoice in the dashboard."""
+        await self.stripe.invoices.void_invoice_async(invoice)
 
     async def charges(self, invoice: str) -> list[dict[str, Any]]:
         """The charges that the engine made for the invoice: the books know each by its idempotency key."""

@@ -12,7 +12,7 @@ from dunning.case import CaseRef, CaseState
 from dunning.decision import Send, Suspend
 from dunning.grace import grace_ends_at
 from dunning.opening import open_case
-from dunning.policy import Imports
+from dunning.policy import Imports, Policy
 from dunning.reconciliation import (
     Kind,
     Known,
@@ -35,13 +35,17 @@ FAILED = Listed(id="in_1", created=DAY0 - DAY, attempted=True, amount_remaining=
 IMPORTS = Imports()
 
 
+def lacks(listed: Listed, known: Known | None = None, policy: Policy = STANDARD) -> bool:
+    return may_lack_a_case(listed, known, policy, DAY0)
+
+
 def suspect(kind: Kind = Kind.INVOICE_WITHOUT_CASE) -> Suspect:
     return Suspect(kind=kind, invoice_id="in_1", subject="in_1", workflow_id="invoice-dunning/in_1")
 
 
 class TestOpenInvoices:
     def test_a_failed_one_without_a_case_lacks_it(self) -> None:
-        assert may_lack_a_case(FAILED, None)
+        assert lacks(FAILED)
 
     @pytest.mark.parametrize(
         "change",
@@ -49,18 +53,25 @@ class TestOpenInvoices:
             {"attempted": False},
             {"amount_remaining": 0},
             {"collection_method": "send_invoice"},
+            {"collection_method": "send_invoice", "due_date": DAY0 + DAY},
             {"billing_reason": "subscription_create"},
         ],
     )
     def test_one_that_is_not_dunned_lacks_nothing(self, change: dict[str, object]) -> None:
-        assert not may_lack_a_case(FAILED.model_copy(update=change), None)
+        assert not lacks(FAILED.model_copy(update=change))
+
+    def test_one_that_was_sent_lacks_a_case_once_it_is_overdue(self) -> None:
+        sent = {"attempted": False, "collection_method": "send_invoice", "due_date": DAY0 - DAY}
+        overdue = FAILED.model_copy(update=sent)
+        assert lacks(overdue)
+        assert not lacks(overdue, policy=STANDARD.model_copy(update={"sent_invoices": None}))
 
     @pytest.mark.parametrize("outcome", [None, *Outcome])
     def test_one_whose_case_ended_is_taken_up_only_if_the_books_contradict(
         self, outcome: Outcome | None
     ) -> None:
         known = Known(open=outcome is None, outcome=outcome)
-        assert may_lack_a_case(FAILED, known) == (outcome in (Outcome.RECOVERED, Outcome.VOIDED))
+        assert lacks(FAILED, known) == (outcome in (Outcome.RECOVERED, Outcome.VOIDED))
 
     def test_too_old_is_listed_and_not_opened(self) -> None:
         old = FAILED.model_copy(update={"created": DAY0 - 61 * DAY})
