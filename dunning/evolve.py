@@ -27,7 +27,7 @@ from dunning.case import (
 from dunning.declines import classify
 from dunning.facts import Failure, Invoice
 from dunning.forgetting import ERASED, forgotten
-from dunning.grace import grace_from, release_hold
+from dunning.grace import denied, grace_from, release_hold
 from dunning.levers import command
 from dunning.opening import judge
 from dunning.policy import Policy
@@ -325,8 +325,7 @@ def _turn(state: CaseState, turn: Turn, policy: Policy) -> CaseState:
         case "hold_ended":
             return release_hold(state, turn.at)
         case "request_expired":
-            answers = (*state.answers_due, f"extension_denied:{turn.at.date().isoformat()}")
-            return _with(state, request=None, answers_due=answers)
+            return denied(state, turn.at)
         case "date_moved":
             assert turn.last_day is not None
             plan = state.plan.model_copy(update={"last_day": max(turn.last_day, state.plan.last_day)})

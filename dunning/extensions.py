@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from dunning.calendar import local_date
 from dunning.case import CaseState, Extension, Request
-from dunning.grace import days_granted, extended
+from dunning.grace import days_granted, denied, extended
 from dunning.lever_payloads import DenyExtension, GrantExtension, Refused, RequestExtension
 from dunning.policy import Policy
 from dunning.values import Stage
@@ -55,9 +55,7 @@ def deny(state: CaseState, payload: DenyExtension, policy: Policy, at: datetime)
     """No to the request that waits."""
     if state.request is None:
         raise Refused("nobody asked for an extension; there is nothing to deny")
-    answers = (*state.answers_due, f"extension_denied:{at.date().isoformat()}")
-    denied = state.model_copy(update={"request": None, "answers_due": answers})
-    return denied, f"denied: the last day stays {state.plan.last_day:%a %d %b}"
+    return denied(state, at), f"denied: the last day stays {state.plan.last_day:%a %d %b}"
 
 
 def _comes_back(state: CaseState, policy: Policy) -> None:

@@ -65,9 +65,20 @@ def extended(state: CaseState, extension: Extension, last_day: date) -> CaseStat
             "extensions": (*state.extensions, extension),
             "request": None,
             "suspend_asked": "",
-            "answers_due": (*state.answers_due, f"extension_granted:{plan.last_day.isoformat()}"),
+            "answers_due": (*_without_receipt(state), f"extension_granted:{plan.last_day.isoformat()}"),
         }
     )
+
+
+def denied(state: CaseState, at: datetime) -> CaseState:
+    """The case without the request for more time, and the answer to the customer that says no."""
+    answers = (*_without_receipt(state), f"extension_denied:{at.date().isoformat()}")
+    return state.model_copy(update={"request": None, "answers_due": answers})
+
+
+def _without_receipt(state: CaseState) -> tuple[str, ...]:
+    """The answers that are due; once a request is answered, nobody says any more that it came."""
+    return tuple(word for word in state.answers_due if not word.startswith("extension_requested:"))
 
 
 def grace_from(state: CaseState, policy: Policy, at: datetime) -> Plan:

@@ -97,9 +97,8 @@ def _hold(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple
         )
     since = state.hold.since if state.hold else at
     hold = Hold(since=since, until=until, by=payload.by, reason=payload.reason)
-    return state.model_copy(
-        update={"hold": hold, "suspend_asked": ""}
-    ), f"on hold until {until:%a %d %b %H:%M} UTC"
+    held = state.model_copy(update={"hold": hold, "suspend_asked": ""})
+    return held, f"on hold until {until:%a %d %b %H:%M} UTC"
 
 
 def _release(state: CaseState, payload: Any, policy: Policy, at: datetime) -> tuple[CaseState, str]:

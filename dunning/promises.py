@@ -10,6 +10,7 @@ from dunning.case import CaseState, Promise, Turn
 from dunning.due import Due
 from dunning.lever_payloads import PromiseToPay, Refused
 from dunning.policy import Policy
+from dunning.retries import next_retry
 from dunning.values import DeclineClass, Stage, WaitingOn
 
 
@@ -44,10 +45,17 @@ def promise_to_pay(
         "notice_wanted_since": None,
         "answers_due": (*state.answers_due, f"promise_made:{promise.on.isoformat()}"),
     }
-    suspended = state.stage is Stage.SUSPENDED
-    held = "the final action waits" if suspended else "nothing is said or suspended before"
-    text = f"promised: {promise.on:%a %d %b %Y}, charged from {rules.at:%H:%M} in {state.plan.zone}; {held}"
-    return state.model_copy(update=changed), text
+    made = state.model_copy(update=changed)
+    charge = next_retry(made, policy, at)
+    how = (
+        f"charged from {rules.at:%H:%M} on"
+        if charge and charge.blind
+        else "the customer pays by the end of that day"
+    )
+    held = (
+        "the final action waits" if state.stage is Stage.SUSPENDED else "nothing is said or suspended before"
+    )
+    return made, f"promised: {promise.on:%a %d %b %Y} in {state.plan.zone}, {how}; {held}"
 
 
 def promise_due(promise: Promise, state: CaseState, policy: Policy, now: datetime) -> Due:

@@ -122,7 +122,7 @@ def by_hand_due(state: CaseState, policy: Policy, now: datetime) -> Due | None:
     if state.restore_asked and state.stage is Stage.SUSPENDED:
         why = f"access is given back without a payment {state.restore_asked}"
         return Due(now, 0, why, Restore(), not_after=now + EFFECT_WITHIN)
-    if state.suspend_asked and state.stage is not Stage.SUSPENDED:
+    if state.suspend_asked and state.stage is not Stage.SUSPENDED and not state.invoice.processing:
         suspend = Suspend(how=policy.suspension.how)
         return Due(now, 0, f"suspension {state.suspend_asked}", suspend, not_after=now + EFFECT_WITHIN)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from dunning.access import access
@@ -36,6 +36,7 @@ class Status(Value):
     needs_human: bool
     policy: str
     access: str = "full"
+    promised_on: date | None = None  # in the customer's zone
 
 
 def waiting_on(state: CaseState) -> WaitingOn | None:
@@ -103,6 +104,7 @@ def status(state: CaseState, decision: Decision, policy: Policy) -> Status:
         needs_human=needs_human(state),
         policy=f"{policy.name} {policy.version}",
         access=access(state, policy),
+        promised_on=state.promise.on if state.promise else None,
     )
 
 

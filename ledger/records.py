@@ -61,10 +61,10 @@ class CaseRecord:
     decline_code: str | None
     decline_class: str | None
     needs_human: bool
-    asks: str
-    asks_whom: str | None
-    asks_until: datetime | None
-    access: str | None
+    asks: str = ""  # what a person should decide, and what happens otherwise
+    asks_whom: str | None = None
+    asks_until: datetime | None = None
+    access: str | None = None
     halted: bool
     grace_starts_at: datetime | None
     last_day: date | None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dunning.calendar import end_of_day
-from dunning.case import Lever
+from dunning.case import BillingEvent, Lever
 from dunning.decision import Question
 from dunning.forecast import difference, preview
 from dunning.levers import command
@@ -75,6 +75,18 @@ class TestSuspendNow:
         assert "as agreed" in run.lever("suspend_now", BY)[1]
         run.event(processing=True)
         assert "money is on its way" in run.lever("suspend_now", BY)[1]
+
+    def test_money_that_is_on_its_way_meanwhile_is_waited_for(self) -> None:
+        run = Run(opened("expired_card")).until(21.2)
+        run.lever("hold", {"reason": "on the phone", "by": "ann"})
+        run.until(23)
+        run.world = run.state.invoice.model_copy(update={"processing": True})
+        run.inbox += [
+            Lever(name="suspend_now", args=(BY,), at=run.now),
+            BillingEvent(type="invoice.updated", created=run.now, at=run.now),
+        ]
+        run.run_to(run.now)
+        assert days(run, ["suspend"]) == []
 
     def test_an_extension_that_comes_before_it_is_done_takes_it_back(self) -> None:
         run = Run(opened("expired_card")).until(21.2)

@@ -37,7 +37,9 @@ def test_a_promise_while_retrying_is_charged_that_morning_and_kept() -> None:
     run = Run(opened(), outcomes={3: "succeeded"}).until(4)
     before = len(run.log)
     text = promised(run, 10)
-    assert text == "promised: Thu 12 Mar 2026, charged from 09:00 in UTC; nothing is said or suspended before"
+    assert (
+        text == "promised: Thu 12 Mar 2026 in UTC, charged from 09:00 on; nothing is said or suspended before"
+    )
     assert waiting_on(run.state) is WaitingOn.DATE
     run.to_the_end()
     assert run.log[before:] == [(4, "email promise_made"), (9, "charge succeeded"), (9, "email recovered")]
@@ -120,7 +122,7 @@ def test_a_broken_promise_while_retrying_returns_there_and_keeps_the_dates() -> 
 
 def test_nothing_can_be_charged_the_day_itself_is_waited_for() -> None:
     run = Run(opened("expired_card")).until(16)
-    promised(run, 20)
+    assert "the customer pays by the end of that day" in promised(run, 20)
     run.run_to(end_of_day(date.fromisoformat(day(20)), "UTC") - timedelta(seconds=1))
     assert states(run) == ["open"]
     assert days(run, ["charge"]) == []

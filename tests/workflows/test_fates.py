@@ -312,18 +312,20 @@ async def test_a_halt_holds_every_effect_and_lifting_it_goes_on_where_it_was(
 # --- more than one case ----------------------------------------------------------------------------------
 
 
-async def test_a_payment_after_the_write_off_opens_a_new_episode_that_ends_the_suspension(
-    engine: Engine,
-) -> None:
+async def test_a_payment_after_the_write_off_opens_a_new_episode_that_tells_a_person(engine: Engine) -> None:
     case = await engine.case("expired_card")
     closed = await case.to_the_end()
     assert closed.outcome is Outcome.WRITTEN_OFF
     before = await engine.now()
     await case.customer_pays()
+    status = await case.status()  # the subscription was canceled, and that is final
+    assert status.needs_human
+    assert "paid after the subscription was canceled" in status.reason
+    await engine.client.release(case.invoice, by="mara")
     closed = await case.to_the_end()
     assert (closed.outcome, closed.recovered_via) == (Outcome.RECOVERED, RecoveredVia.CUSTOMER)
     late = await case.calendar(since=before)
-    assert list(late.values()) == [["email restored"]]
+    assert list(late.values()) == [["email recovered"]]
     record = await case.record()
     assert record is not None
     assert record.episode == 2
