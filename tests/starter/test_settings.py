@@ -107,6 +107,7 @@ class TestMissing:
             ("DUNNING_SECRET_KEY", "short"),
             ("DATABASE_URL", "mysql://db"),
             ("STRIPE_API_BASE", "127.0.0.1:9100"),
+            ("SENDGRID_WEBHOOK_PUBLIC_KEY", "-----BEGIN PUBLIC KEY-----"),
             ("DUNNING_POLICIES", "no/such/folder"),
             ("DUNNING_POLICIES", "."),  # a folder without a business.yaml
         ],
