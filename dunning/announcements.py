@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dunning.access import access
 from dunning.case import Announcement, CaseState
+from dunning.policy import Policy
+from dunning.policy_sections import AccessLevel
 from dunning.values import Outcome, RecoveredVia, Stage
 from dunning.view import needs_human
 
@@ -27,8 +30,9 @@ EVENTS = {
     "extension.granted": "the last day of grace moved",
     "extension.denied": "no more time: the last day of grace stays",
     "human.needed": "a person must decide, or a provider does not answer",
-    "suspended": "grace ended: stop the service",
-    "restored": "the suspension ended: give the service back",
+    "access.changed": "what the customer may use is another level now",
+    "suspended": "the service is suspended",
+    "restored": "the suspension ended",
     "recovered": "the invoice is paid",
     "closed": "the case ended, and how",
 }
@@ -44,13 +48,26 @@ class _News(NamedTuple):
     data: dict[str, Any]
 
 
-def announce(before: CaseState | None, after: CaseState, at: datetime) -> tuple[Announcement, ...]:
-    """What one event of a case changed, for those outside. `before` is None when the case opens."""
-    if before is after:
+def announce(
+    before: CaseState | None,
+    after: CaseState,
+    policy: Policy,
+    at: datetime,
+    *,
+    before_policy: Policy | None = None,
+) -> tuple[Announcement, ...]:
+    """What one event of a case changed, for those outside. `before` is None when the case opens.
+
+    `before_policy` is the one that the event replaced, if it did.
+    """
+    if before is after and before_policy in (None, policy):
         return ()
+    had: AccessLevel = "full" if before is None else access(before, before_policy or policy)
+    has = access(after, policy)
+    news = [*_news(before, after, at), *_access(before, after, had, has, at)]
     return tuple(
-        Announcement(id=_id(after, news), type=news.type, at=at, data=_facts(after) | news.data)
-        for news in _news(before, after, at)
+        Announcement(id=_id(after, each), type=each.type, at=at, data=_facts(after, has) | each.data)
+        for each in news
     )
 
 
@@ -69,7 +86,7 @@ def _id(state: CaseState, news: _News) -> str:
     return f"evt_{hashlib.sha256(named.encode()).hexdigest()[:24]}"
 
 
-def _facts(state: CaseState) -> dict[str, Any]:
+def _facts(state: CaseState, level: AccessLevel) -> dict[str, Any]:
     """What every event carries."""
     return {
         "case_id": state.ref.case_id,
@@ -79,6 +96,7 @@ def _facts(state: CaseState) -> dict[str, Any]:
         "subscription": state.invoice.subscription,
         "livemode": state.invoice.livemode,
         "stage": state.stage.value,
+        "access": level,
         "amount_remaining": state.invoice.amount_remaining,
         "currency": state.invoice.currency,
         "last_day": state.plan.last_day.isoformat(),
@@ -132,7 +150,11 @@ def _more_time(before: CaseState, after: CaseState) -> Iterator[_News]:
 def _human(before: CaseState | None, after: CaseState, at: datetime) -> Iterator[_News]:
     """Once when nobody was needed before, and again for another question to decide."""
     asked_anew = after.human is not None and before is not None and after.human != before.human
-    if not needs_human(after) or not (before is None or not needs_human(before) or asked_anew):
+    wrote = after.reply_waits and (before is None or not before.reply_waits)
+    if wrote:
+        text = "the customer wrote something that a person must read"
+        yield _News("human.needed", f"reply {at}", {"why": "reply", "text": text})
+    if not needs_human(after) or not (before is None or not needs_human(before) or asked_anew) or wrote:
         return
     if after.human is not None:
         yield _News("human.needed", f"{after.human} {at.date()}", {"why": "decision", "text": after.human})
@@ -143,9 +165,23 @@ def _human(before: CaseState | None, after: CaseState, at: datetime) -> Iterator
         fault = after.faults[-1]
         text = f"{fault.what} does not work"
         yield _News("human.needed", f"{fault.what} {fault.since}", {"why": "fault", "text": text})
-    elif after.verdict is not None:
+    elif after.verdict is not None and after.verdict.unknown:
         text = f"nobody knows the decline code {after.verdict.code}"
         yield _News("human.needed", after.verdict.code, {"why": "decline", "text": text})
+
+
+def _access(
+    before: CaseState | None, after: CaseState, had: AccessLevel, has: AccessLevel, at: datetime
+) -> Iterator[_News]:
+    if had != has:
+        moved = before is None or _door(before) != _door(after)
+        key = " ".join(map(str, _door(after))) if moved else at.isoformat()  # else: another policy
+        yield _News("access.changed", f"{has} {key}", {"before": had})
+
+
+def _door(state: CaseState) -> tuple[object, ...]:
+    """What tells one change of access from another, whenever a step is carried out."""
+    return state.stage, state.suspended_at, state.suspension_lifted, state.access_ended
 
 
 def _service(before: CaseState | None, after: CaseState) -> Iterator[_News]:

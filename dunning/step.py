@@ -32,7 +32,7 @@ def answer(question: Question, offers: Offers | None = None) -> Step:
     book = _Book(question.policy, offers or {})
     if not question.seq:
         book.entries.append(opened(state, book.policy.name, book.policy.version))
-        book.told += announce(None, state, state.opened_at)
+        book.told += announce(None, state, book.policy, state.opened_at)
     for event in question.inbox:
         state = book.fold(state, event)
     decision = decide(state, book.policy, now)
@@ -90,6 +90,7 @@ class _Book:
     told: list[Announcement] = field(default_factory=list)
 
     def fold(self, state: CaseState, event: Event) -> CaseState:
+        held = self.policy
         if isinstance(event, Lever):
             done = command(state, event, self.policy, self.offers)
             after, self.policy = done.state, done.policy or self.policy
@@ -101,5 +102,5 @@ class _Book:
         if entry is not None:
             self.entries.append(entry)
         at = event.invoice.read_at if isinstance(event, InvoiceRead) else event.at
-        self.told += announce(state, after, at)
+        self.told += announce(state, after, self.policy, at, before_policy=held)
         return after

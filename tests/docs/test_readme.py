@@ -162,7 +162,7 @@ async def test_the_receiver_takes_what_is_signed_once_and_nothing_else(
     written: dict[str, Any] = {}
     [receiver] = [block for block in blocks("python") if "standardwebhooks" in block.body]
     exec(receiver.body, written)
-    body = json.dumps({"type": "suspended", "data": {"customer": "cus_1"}}).encode()
+    body = json.dumps({"type": "access.changed", "data": {"customer": "cus_1", "access": "none"}}).encode()
     signed = dict(signed_headers("evt_1", int(time.time()), body, [parse_secret(secret)]))
     transport = httpx.ASGITransport(written["app"])
     async with httpx.AsyncClient(transport=transport, base_url="http://backend") as backend:
@@ -174,7 +174,7 @@ async def test_the_receiver_takes_what_is_signed_once_and_nothing_else(
         assert await answer(body + b" ", signed) == 400
         assert await answer(body, signed | {"webhook-signature": "nonsense"}) == 400
         assert await answer(body, {}) == 400
-    assert capsys.readouterr().out == "stop the service of cus_1\n"
+    assert capsys.readouterr().out == "cus_1 may use: none\n"
 
 
 def test_the_payload_to_paste_is_accepted() -> None:

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 
 from dunning.announcements import EVENTS, body
-from dunning.case import EffectFailed, Event
+from dunning.case import BillingEvent, EffectFailed, Event
 from dunning.decision import Action, Question
 from dunning.step import answer
 from tests.dunning.cases import DAY0, STANDARD, Run, opened
@@ -21,7 +21,7 @@ def told(run: Run) -> list[tuple[int, str]]:
 
 def data(run: Run, type: str) -> list[dict[str, object]]:
     """What the events of a type say beyond what every event says."""
-    common = {"case_id", "account", "invoice", "customer", "subscription", "livemode", "stage"}
+    common = {"case_id", "account", "invoice", "customer", "subscription", "livemode", "stage", "access"}
     common |= {"amount_remaining", "currency", "last_day"}
     events = [event.data for event in run.announced if event.type == type]
     assert all(common <= event.keys() for event in events)
@@ -30,7 +30,7 @@ def data(run: Run, type: str) -> list[dict[str, object]]:
 
 def test_a_case_that_nobody_pays() -> None:
     run = Run(opened("expired_card")).to_the_end()
-    assert told(run) == [(14, "grace.started"), (21, "suspended"), (51, "closed")]
+    assert told(run) == [(14, "grace.started"), (21, "suspended"), (21, "access.changed"), (51, "closed")]
     assert data(run, "closed") == [{"outcome": "written_off"}]
     messages = [f"{message['channel']} {message['step']}" for message in data(run, "message.sent")]
     accepted = [f"{sent.channel} {sent.step}" for sent in run.state.sent if sent.fate == "accepted"]
@@ -41,7 +41,9 @@ def test_a_case_that_nobody_pays() -> None:
 def test_a_customer_who_pays_after_the_suspension_gets_the_service_back() -> None:
     run = Run(opened("expired_card")).until(25)
     run.event(status="paid", amount_remaining=0)
-    assert told(run)[-3:] == [(25, "recovered"), (25, "restored"), (25, "closed")]
+    assert told(run)[-4:] == [(25, type) for type in ("recovered", "restored", "access.changed", "closed")]
+    assert data(run, "access.changed") == [{"before": "full"}, {"before": "none"}]
+    assert run.announced[-2].data["access"] == "full"
     assert data(run, "recovered") == [{"via": "customer"}]
     assert data(run, "closed") == [{"outcome": "recovered", "via": "customer"}]
     assert [event.data["amount_remaining"] for event in run.announced[-3:]] == [0, 0, 0]
@@ -77,6 +79,21 @@ def test_a_person_is_called_once_for_one_question() -> None:
     run = Run(opened("fraudulent")).until(10)
     assert [type for _, type in told(run)] == ["human.needed"]
     assert data(run, "human.needed")[0]["why"] == "decision"
+
+
+def test_a_person_is_called_to_read_what_the_customer_wrote() -> None:
+    run = Run(opened()).until(2)
+    run.inbox.append(BillingEvent(type="reply.waiting", at=run.now))
+    run.run_to(run.now)
+    assert [called["why"] for called in data(run, "human.needed")] == ["reply"]
+
+
+def test_the_doors_follow_the_ladder_of_the_policy() -> None:
+    ladder = STANDARD.access.model_copy(update={"grace": "limited"})
+    run = Run(opened("expired_card"), policy=STANDARD.model_copy(update={"access": ladder})).until(25)
+    changes = [event for event in run.announced if event.type == "access.changed"]
+    levels = [((event.at - DAY0).days, event.data["access"]) for event in changes]
+    assert levels == [(14, "limited"), (21, "none")]
 
 
 def test_a_provider_that_does_not_answer_is_told_once_and_without_its_words() -> None:
