@@ -22,8 +22,6 @@ LIFE_OF_A_MESSAGE = timedelta(hours=24)
 #: Answers to what the customer did. They go out at once and count against no limit.
 ANSWERS = frozenset({"recovered", "restored", "extension_granted", "extension_denied", *ANSWERS_ABOUT_A_DAY})
 _NEAR = timedelta(hours=24)
-#: The customer cannot be reached on this channel.
-_DEAD = frozenset({"unreachable", "undelivered"})
 _LEFT = frozenset({"accepted", "unknown", "shadow"})
 _SAID = _LEFT | {"merged"}
 
@@ -232,12 +230,18 @@ def _channels(
     step: str, channels: tuple[Channel, ...], state: CaseState, policy: Policy
 ) -> tuple[Channel, ...]:
     """The step's channels; once all of them are dead, the first other one that reaches the customer, too."""
-    tried = {sent.channel: sent.fate for sent in state.sent if sent.step == step}
-    if not set(channels) <= set(tried) or not set(tried.values()) <= _DEAD:
+    tried = {sent.channel: sent for sent in state.sent if sent.step == step}
+    if not set(channels) <= set(tried) or not all(_is_dead(sent, state) for sent in tried.values()):
         return channels
     others = (channel for channel in policy.messages.failover if channel not in channels)
     usable = (channel for channel in others if channel in state.invoice.channels or channel in tried)
     return (*channels, *islice(usable, 1))
+
+
+def _is_dead(sent: Sent, state: CaseState) -> bool:
+    """Whether the channel cannot reach the customer. Who unsubscribed from reminders is left in peace."""
+    unwanted = sent.channel is Channel.EMAIL and Channel.EMAIL in state.invoice.channels
+    return sent.fate == "undelivered" or (sent.fate == "unreachable" and not unwanted)
 
 
 def _decent(at: datetime, channel: Channel, state: CaseState, policy: Policy) -> datetime:

@@ -196,13 +196,22 @@ class TestADeadChannel:
         run = Run(opened("expired_card", channels=(EMAIL,))).until(6)
         assert run.log == [(0, "email payment_failed"), (5, "email reminder")]
 
+    def test_who_unsubscribed_from_reminders_is_not_reminded_elsewhere(self) -> None:
+        def unwanted(action: Action, run: Run) -> Event | None:
+            if action.kind != "send" or action.channel is not EMAIL:
+                return None
+            return MessageSent(step=action.step, channel=EMAIL, at=run.now, fate="unreachable")
+
+        run = Run(opened("expired_card"), intercept=unwanted).until(4)
+        assert run.log == []
+
     def test_the_other_channel_is_tried_once(self) -> None:
         def dead(action: Action, run: Run) -> Event | None:
             if action.kind != "send":
                 return None
             return MessageSent(step=action.step, channel=action.channel, at=run.now, fate="unreachable")
 
-        run = Run(opened("expired_card"), intercept=dead).until(4)
+        run = Run(opened("expired_card", channels=(SMS,)), intercept=dead).until(4)
         assert [(s.step, s.channel) for s in run.state.sent] == [
             ("first_notice", EMAIL),
             ("first_notice", SMS),
