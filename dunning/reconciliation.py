@@ -243,12 +243,9 @@ def may_lack_a_case(invoice: Listed, known: Known | None) -> bool:
     """Whether an open invoice should have a case and has none, as far as a list tells."""
     if known is not None and (known.open or known.outcome in _LEFT):
         return False
-    return (
-        invoice.attempted
-        and invoice.amount_remaining > 0
-        and invoice.collection_method == "charge_automatically"
-        and invoice.billing_reason != "subscription_create"
-    )
+    sent = invoice.collection_method == "send_invoice"  # nothing of it can fail
+    failed = invoice.attempted and invoice.billing_reason != "subscription_create"
+    return invoice.amount_remaining > 0 and (sent or failed)
 
 
 def left_alone(invoice: Listed, tour: Tour, imports: Imports) -> Finding | None:
@@ -271,7 +268,8 @@ def judge(suspect: Suspect, invoice: Invoice) -> Finding | None:
             if not_applicable(invoice) is not None or invoice.processing:
                 return None
             code = (invoice.failure.decline_code or invoice.failure.code) if invoice.failure else None
-            words = f"a payment failed ({code or 'nothing to charge'}), and no case is open"
+            what = "it was sent" if invoice.sent else f"a payment failed ({code or 'nothing to charge'})"
+            words = f"{what}, and no case is open"
             return _finding(suspect, words, Remedy.START)
         case Kind.CASE_OF_SETTLED_INVOICE:
             if invoice.status == "open":

@@ -48,12 +48,18 @@ class TestOpenInvoices:
         [
             {"attempted": False},
             {"amount_remaining": 0},
-            {"collection_method": "send_invoice"},
             {"billing_reason": "subscription_create"},
         ],
     )
     def test_one_that_is_not_dunned_lacks_nothing(self, change: dict[str, object]) -> None:
         assert not may_lack_a_case(FAILED.model_copy(update=change), None)
+
+    def test_one_that_was_sent_lacks_it_although_nothing_failed(self) -> None:
+        sent = {"collection_method": "send_invoice", "attempted": False}
+        assert may_lack_a_case(FAILED.model_copy(update=sent), None)
+        finding = judge(suspect(), invoice(collection_method="send_invoice"))
+        assert finding is not None
+        assert finding.words == "it was sent, and no case is open"
 
     @pytest.mark.parametrize("outcome", [None, *Outcome])
     def test_one_whose_case_ended_is_taken_up_only_if_the_books_contradict(
