@@ -232,7 +232,7 @@ def _problems(settings: Settings, purpose: Purpose) -> Iterator[str]:
             yield f"{name.upper()} is malformed: write an address such as http://127.0.0.1:9100, or nothing"
     key = settings.sendgrid_webhook_public_key
     if key and not re.fullmatch(r"[A-Za-z0-9+/]{100,}={0,2}", key):
-        yield "SENDGRID_WEBHOOK_PUBLIC_KEY is malformed: copy the verification key in one line, or set nothing"
+        yield "SENDGRID_WEBHOOK_PUBLIC_KEY is malformed: copy the verification key as one line, or unset it"
     if purpose == "up" and settings.dunning_allow_loopback_endpoints:
         yield "DUNNING_ALLOW_LOOPBACK_ENDPOINTS is for trials: unset it, events must leave encrypted"
     if not re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", settings.database_url):
