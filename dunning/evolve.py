@@ -27,6 +27,7 @@ from dunning.case import (
 from dunning.declines import classify
 from dunning.facts import Invoice
 from dunning.grace import grace_from, release_hold
+from dunning.leaving import left, paused
 from dunning.levers import command
 from dunning.opening import judge
 from dunning.policy import Policy
@@ -211,6 +212,10 @@ def _effect(state: CaseState, event: EffectDone, policy: Policy) -> CaseState:
             return _with(state, invoice_finalized=True)
         case "cancel_subscription":
             return _with(state, subscription_finalized=True)
+        case "pause_by_customer":
+            return paused(state, event)
+        case "cancel_by_customer":
+            return left(state, event)
         case "take_over":
             found = (
                 state.invoice.auto_advance if state.found_auto_advance is None else state.found_auto_advance
