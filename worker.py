@@ -123,6 +123,8 @@ def make_workers(
             billing.restore,
             billing.mark_uncollectible,
             billing.cancel_subscription,
+            billing.pause_by_customer,
+            billing.cancel_by_customer,
             reconciling.look,
             reconciling.examine,
             PaymentReports(deps, receiver).tell_payer,

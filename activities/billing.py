@@ -11,6 +11,7 @@ from activities.arranging import Arranging
 from activities.charging import Charging
 from activities.context import Deps, business_time, invalid_input, log
 from activities.interface import BillingActivities
+from activities.leaving import Leaving
 from activities.reader import InvoiceReader, Reading
 from activities.stripe_calls import StripeCalls
 from activities.stripe_reading import traits_of
@@ -42,6 +43,7 @@ class StripeBilling(BillingActivities):
         self._charging = Charging(calls, deps.ledger, self._reader)
         self._arranging = Arranging(calls, deps.ledger, self._reader)
         self._suspending = Suspending(calls, deps.ledger, self._reader)
+        self._leaving = Leaving(calls, deps.ledger, self._reader)
 
     @activity.defn(name="open_case")
     async def open_case(self, order: OpenOrder) -> Opened:
@@ -194,6 +196,16 @@ class StripeBilling(BillingActivities):
     async def cancel_subscription(self, order: Order) -> EffectDone:
         """Cancel the subscription."""
         return await self._suspending.cancel_subscription(order)
+
+    @activity.defn(name="pause_by_customer")
+    async def pause_by_customer(self, order: Order) -> EffectDone:
+        """Pause the subscription as the customer wishes."""
+        return await self._leaving.pause(order)
+
+    @activity.defn(name="cancel_by_customer")
+    async def cancel_by_customer(self, order: Order) -> EffectDone:
+        """Cancel the subscription as the customer wishes."""
+        return await self._leaving.cancel(order)
 
 
 def _ended(case: CaseRecord) -> str:

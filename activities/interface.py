@@ -87,6 +87,16 @@ class BillingActivities(ABC):
     async def cancel_subscription(self, order: Order) -> EffectDone:
         """Cancel the subscription."""
 
+    @activity.defn(name="pause_by_customer")
+    @abstractmethod
+    async def pause_by_customer(self, order: Order) -> EffectDone:
+        """Pause the subscription as the customer wishes."""
+
+    @activity.defn(name="cancel_by_customer")
+    @abstractmethod
+    async def cancel_by_customer(self, order: Order) -> EffectDone:
+        """Cancel the subscription as the customer wishes."""
+
 
 class EmailActivities(ABC):
     """Effects at SendGrid."""

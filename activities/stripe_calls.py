@@ -232,6 +232,14 @@ class StripeCalls:
                 options,
             )
 
+    async def cancel_at_period_end(self, ref: CaseRef, subscription: str) -> None:
+        """Let the subscription end with its period; nothing is prorated."""
+        options = _options(ref, effect_key(ref, "cancel-at-period-end"))
+        with guarded("subscriptions.update"):
+            await self._client.subscriptions.update_async(
+                subscription, {"cancel_at_period_end": True, "proration_behavior": "none"}, options
+            )
+
 
 def _of_account(account: str) -> RequestOptions:
     return {"stripe_account": account} if account else {}

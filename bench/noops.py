@@ -79,6 +79,18 @@ class NoStripe(BillingActivities):
         done: EffectDone = _effect(order)
         return done
 
+    @activity.defn(name="pause_by_customer")
+    async def pause_by_customer(self, order: Order) -> EffectDone:
+        """Done."""
+        done: EffectDone = _effect(order)
+        return done
+
+    @activity.defn(name="cancel_by_customer")
+    async def cancel_by_customer(self, order: Order) -> EffectDone:
+        """Done."""
+        done: EffectDone = _effect(order)
+        return done
+
     @activity.defn(name="take_over")
     async def take_over(self, order: Order) -> EffectDone:
         """Done."""

@@ -35,6 +35,8 @@ EffectName = Literal[
     "restore",
     "mark_uncollectible",
     "cancel_subscription",
+    "pause_by_customer",
+    "cancel_by_customer",
 ]
 
 
@@ -141,6 +143,7 @@ class Hold(Value):
     until: datetime
     by: str
     reason: str = ""
+    pause: bool = False  # the customer paused the subscription
 
 
 class Fault(Value):
@@ -210,6 +213,10 @@ class CaseState(Value):
     ask: str = ""  # the policy's question that the person is asked, by its name
     asks_answered: tuple[str, ...] = ()
     restore_asked: str = ""  # who gives access back without a payment, and why
+    pause_until: datetime | None = None  # the customer wants the subscription paused until then
+    pauses: int = 0  # how often the customer paused it
+    cancel_asked: Literal["", "now", "at_period_end"] = ""  # the customer wants the subscription canceled
+    leaving: Literal["", "now", "at_period_end"] = ""  # the customer canceled it
 
     def was_sent(self, step: str, channel: Channel) -> bool:
         return any(s.step == step and s.channel == channel for s in self.sent)

@@ -23,6 +23,7 @@ from dunning.decision import (
 )
 from dunning.due import EFFECT_WITHIN, Due
 from dunning.final import ask_about_late_money, came_too_late, final_action
+from dunning.leaving import wish_due
 from dunning.policy import Policy
 from dunning.promises import promise_due
 from dunning.retries import has_fresh_method, known_methods, next_retry
@@ -90,9 +91,13 @@ def _dues(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
     by_hand = by_hand_due(state, policy, now)
     if by_hand is not None:
         return [by_hand]
+    wish = wish_due(state, now)
+    if wish is not None:
+        return [wish]
     if state.hold is not None:
         reason = f"on hold by {state.hold.by}" + (f": {state.hold.reason}" if state.hold.reason else "")
-        return [Due(state.hold.until, 0, reason, turn=Turn(to="hold_ended", at=now), on=WaitingOn.HOLD)]
+        ends = Due(state.hold.until, 0, reason, turn=Turn(to="hold_ended", at=now), on=WaitingOn.HOLD)
+        return [*_answers(state, policy, now), ends] if state.hold.pause else [ends]
     if state.human is not None:
         asked = [due for due in _charges(state, policy, now) if not _is_blind(due)]
         return [*_answers(state, policy, now), *asked, for_a_person(state, policy, now)]
@@ -153,6 +158,8 @@ def _lost_charge(state: CaseState, now: datetime) -> Due | None:
 def _last_words(state: CaseState, outcome: Outcome) -> tuple[str, ...]:
     if outcome is Outcome.RECOVERED:
         return ("restored",) if state.restored and not came_too_late(state) else ("recovered",)
+    if outcome is Outcome.CANCELED and state.leaving == "now":
+        return ("canceled_by_customer",)
     return ("written_off",) if outcome is Outcome.WRITTEN_OFF and state.suspended_at is not None else ()
 
 

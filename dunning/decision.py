@@ -140,6 +140,28 @@ class CancelSubscription(Value):
         return self.kind
 
 
+class PauseByCustomer(Value):
+    """Pause the subscription as the customer wishes: nothing is billed until it goes on by itself."""
+
+    kind: Literal["pause_by_customer"] = "pause_by_customer"
+    until: datetime
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
+class CancelByCustomer(Value):
+    """Cancel the subscription as the customer wishes; what was not paid for is not credited."""
+
+    kind: Literal["cancel_by_customer"] = "cancel_by_customer"
+    at_period_end: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+
 Action = Annotated[
     ReadInvoice
     | Charge
@@ -150,7 +172,9 @@ Action = Annotated[
     | Suspend
     | Restore
     | MarkUncollectible
-    | CancelSubscription,
+    | CancelSubscription
+    | PauseByCustomer
+    | CancelByCustomer,
     Field(discriminator="kind"),
 ]
 

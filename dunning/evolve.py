@@ -28,6 +28,7 @@ from dunning.declines import classify
 from dunning.facts import Failure, Invoice
 from dunning.forgetting import ERASED, forgotten
 from dunning.grace import denied, grace_from, release_hold
+from dunning.leaving import left, paused
 from dunning.levers import command
 from dunning.opening import judge
 from dunning.policy import Policy
@@ -228,6 +229,10 @@ def _effect(state: CaseState, event: EffectDone, policy: Policy) -> CaseState:
             return _with(state, invoice_finalized=True)
         case "cancel_subscription":
             return _with(state, subscription_finalized=True)
+        case "pause_by_customer":
+            return paused(state, event)
+        case "cancel_by_customer":
+            return left(state, event)
         case "take_over":
             found = (
                 state.invoice.auto_advance if state.found_auto_advance is None else state.found_auto_advance

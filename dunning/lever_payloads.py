@@ -102,6 +102,14 @@ class SendLink(Payload):
     """A new link to the customer's page goes to the address on file, once a day at most."""
 
 
+class Pause(Payload):
+    """The customer pauses the subscription instead of losing it."""
+
+
+class Cancel(Payload):
+    """The customer cancels the subscription."""
+
+
 class RetryNow(Payload):
     """Charge as soon as the gap between attempts and the networks allow."""
 

@@ -16,11 +16,14 @@ from dunning.calendar import end_of_day
 from dunning.case import CaseState, Hold, Lever
 from dunning.extensions import deny, grant, request
 from dunning.grace import release_hold
+from dunning.leaving import cancel, pause
 from dunning.lever_payloads import (
     AddNote,
+    Cancel,
     DenyExtension,
     GrantExtension,
     HoldCase,
+    Pause,
     Payload,
     PromiseToPay,
     Refused,
@@ -175,6 +178,8 @@ LEVERS: dict[str, tuple[type[Payload], Apply]] = {
     "promise_to_pay": (PromiseToPay, promise_to_pay),
     "hold": (HoldCase, _hold),
     "release": (Release, _release),
+    "pause": (Pause, pause),
+    "cancel": (Cancel, cancel),
     "send_link": (SendLink, _send_link),
     "retry_now": (RetryNow, _retry),
     "suspend_now": (SuspendNow, suspend_now),

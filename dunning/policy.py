@@ -27,6 +27,7 @@ from dunning.durations import Duration, write_duration
 from dunning.messages import TEMPLATES
 from dunning.policy_sections import (
     AccessLadder,
+    CustomerPage,
     FinalAction,
     Grace,
     Holds,
@@ -153,6 +154,8 @@ class Answers(Section):
     promise_made: AnswerMessage | None = None
     promise_broken: AnswerMessage | None = None
     new_link: AnswerMessage | None = None
+    paused_by_customer: AnswerMessage | None = None
+    canceled_by_customer: AnswerMessage | None = None
 
 
 class QuietHours(Section):
@@ -254,6 +257,7 @@ class Policy(Section):
     messages: Messages
     grace: Grace
     promises: Promises = Promises()
+    page: CustomerPage = CustomerPage()
     holds: Holds
     access: AccessLadder = AccessLadder()
     suspension: Suspension

@@ -26,6 +26,7 @@ def _whole_days(value: timedelta) -> timedelta:
 WholeDays = Annotated[Duration, AfterValidator(_whole_days)]
 Currency = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Price = Annotated[str, Field(pattern=r"^price_\w+$")]
 
 
 class CustomerExtensions(Section):
@@ -89,6 +90,21 @@ class AccessLadder(Section):
         if self.none_after is not None and self.suspended != "limited":
             raise ValueError("none_after needs `suspended: limited`")
         return self
+
+
+class CustomerPause(Section):
+    """A customer pauses the subscription instead of losing it: for how many days, how often a case."""
+
+    days: int = Field(ge=1, le=180)
+    count: int = Field(1, ge=1, le=12)
+
+
+class CustomerPage(Section):
+    """What customers may do on their page beside paying, naming a day and asking for time."""
+
+    pause: CustomerPause | None = None
+    cancel: Literal["never", "at_period_end", "now"] = "never"
+    switch_to: tuple[Price, ...] = ()  # prices of Stripe's, confirmed by the customer in Stripe's portal
 
 
 class Suspension(Section):

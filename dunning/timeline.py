@@ -55,6 +55,8 @@ _EFFECTS = {
     "restore": "restored",
     "mark_uncollectible": "invoice marked uncollectible",
     "cancel_subscription": "subscription canceled",
+    "pause_by_customer": "subscription paused for the customer",
+    "cancel_by_customer": "subscription canceled for the customer",
     "take_over": "Stripe's own retries turned off for the invoice",
     "give_back": "invoice given back to Stripe as it was found",
     "move_default": "the customer's new payment method replaces the failed one",

@@ -47,6 +47,8 @@ LEVER_SCOPES: dict[str, Scope] = {
     "promise_to_pay": "support",
     "hold": "support",
     "release": "support",
+    "pause": "support",
+    "cancel": "admin",
     "send_link": "support",
     "retry_now": "support",
     "suspend_now": "admin",

@@ -273,6 +273,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "promise_to_pay": {"on": "2026-12-24", "by": "customer"},
     "hold": {"reason": "outage", "until": "2026-12-24", "by": "maria"},
     "release": {"by": "maria"},
+    "pause": {"by": "customer"},
+    "cancel": {"by": "customer"},
     "send_link": {"by": "maria"},
     "retry_now": {"by": "maria"},
     "suspend_now": {"reason": "asked for by the customer", "by": "maria"},

@@ -23,6 +23,8 @@ _DENY = 'No to the request that waits: {"reason": "…", "by": "you"}.'
 _PROMISE = 'The customer pays on a day: {"on": "2026-12-24", "by": "you"}. Nothing is said before.'
 _HOLD = 'Stop the clock: {"reason": "…", "by": "you"}, optionally "until": "2026-12-24".'
 _RELEASE = 'End the hold, or go on with a case that waits for a person: {"by": "you"}.'
+_PAUSE = 'The customer pauses the subscription, as long as the policy says: {"by": "customer"}.'
+_CANCEL = 'The customer cancels the subscription, now or with its period: {"by": "customer"}.'
 _LINK = 'Send the customer a new link to the page, once a day at most: {"by": "you"}.'
 _RETRY = 'Charge as soon as the networks allow: {"by": "you"}.'
 _SUSPEND = 'Suspend now, if what was promised is over: {"reason": "…", "by": "you"}.'
@@ -62,6 +64,14 @@ class Levers:
     @workflow.signal(description=_RELEASE)
     def release(self, *args: Any) -> None:
         self._put("release", args)
+
+    @workflow.signal(description=_PAUSE)
+    def pause(self, *args: Any) -> None:
+        self._put("pause", args)
+
+    @workflow.signal(description=_CANCEL)
+    def cancel(self, *args: Any) -> None:
+        self._put("cancel", args)
 
     @workflow.signal(description=_LINK)
     def send_link(self, *args: Any) -> None:
@@ -119,6 +129,14 @@ class Levers:
     @workflow.update(name="release", description=_RELEASE)
     async def ask_release(self, *args: Any) -> dict[str, Any]:
         return await self._ask("release", args)
+
+    @workflow.update(name="pause", description=_PAUSE)
+    async def ask_pause(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("pause", args)
+
+    @workflow.update(name="cancel", description=_CANCEL)
+    async def ask_cancel(self, *args: Any) -> dict[str, Any]:
+        return await self._ask("cancel", args)
 
     @workflow.update(name="send_link", description=_LINK)
     async def ask_send_link(self, *args: Any) -> dict[str, Any]:

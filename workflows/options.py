@@ -66,6 +66,8 @@ _EFFECTS: dict[str, Effect] = {
     "restore": Effect(BillingActivities.restore, STRIPE_TASK_QUEUE),
     "mark_uncollectible": Effect(BillingActivities.mark_uncollectible, STRIPE_TASK_QUEUE),
     "cancel_subscription": Effect(BillingActivities.cancel_subscription, STRIPE_TASK_QUEUE),
+    "pause_by_customer": Effect(BillingActivities.pause_by_customer, STRIPE_TASK_QUEUE),
+    "cancel_by_customer": Effect(BillingActivities.cancel_by_customer, STRIPE_TASK_QUEUE),
 }
 _SENDERS: dict[Channel, Effect] = {
     Channel.EMAIL: Effect(EmailActivities.send_email, TASK_QUEUE),

@@ -19,6 +19,8 @@ TEMPLATES: frozenset[str] = frozenset(
         "promise_made",
         "promise_broken",
         "new_link",
+        "paused_by_customer",
+        "canceled_by_customer",
         "recovered",
         "restored",
         "suspended",
@@ -37,5 +39,7 @@ NAMES_LAST_DAY: frozenset[str] = frozenset(
 #: The messages about an invoice that is sent instead of charged: they name the day on which it is due.
 NAMES_DUE_DAY: frozenset[str] = frozenset({"invoice_due_soon", "invoice_overdue"})
 
-#: The answers about a day of their own: the promised one, or by when a person answers.
-ANSWERS_ABOUT_A_DAY: frozenset[str] = frozenset({"extension_requested", "promise_made", "promise_broken"})
+#: The answers about a day of their own: the promised one, by when a person answers, to when it is paused.
+ANSWERS_ABOUT_A_DAY: frozenset[str] = frozenset(
+    {"extension_requested", "promise_made", "promise_broken", "paused_by_customer"}
+)

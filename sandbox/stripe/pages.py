@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from sandbox.stripe import collection
 from sandbox.stripe.cards import Outcome, read_outcome
+from sandbox.stripe.catalog import plan_of
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.methods import attach_to, make
 from sandbox.stripe.store import CUSTOMER, Account, Obj, StripeBooks
@@ -57,6 +58,8 @@ class Pages:
         if found is None:
             return _html("Page not found", "<p>This link is not valid.</p>", 404)
         account, session = found
+        if session["flow"] is not None and session["flow"]["type"] == "subscription_update_confirm":
+            return self._confirm(request, account, session)
         customer = account.get("customer", session["customer"])
         notice = ""
         if request.method == "POST":
@@ -69,9 +72,20 @@ class Pages:
                     "Card refused", f'<p role="alert">{escape(str(error))}</p>{_CARD_FORM}', error.status
                 )
             notice = '<p role="status">Your card was saved.</p>'
-        back = session["return_url"]
-        link = f'<p><a href="{escape(back)}">Return</a></p>' if back else ""
-        return _html("Payment method", f"{notice}{_CARD_FORM}{link}")
+        return _html("Payment method", f"{notice}{_CARD_FORM}{_way_back(session)}")
+
+    def _confirm(self, request: Request, account: Account, session: Obj) -> Response:
+        """The portal's page for another plan: POST confirms it."""
+        change = session["flow"]["subscription_update_confirm"]
+        subscription = account.get("subscription", change["subscription"])
+        if request.method == "POST":
+            with self._books.lock:
+                change_plan(account, subscription, change["items"])
+            return _html("Plan changed", f'<p role="status">Your plan was changed.</p>{_way_back(session)}')
+        price = account.get("price", change["items"][0]["price"])
+        words = f"<p>Your new plan: {_money(price['unit_amount'], price['currency'])}</p>"
+        form = '<form method="post"><p><button>Confirm</button></p></form>'
+        return _html("Confirm your new plan", f"{words}{form}{_way_back(session)}")
 
     def _target(self, request: Request, kind: str) -> tuple[Account, Obj] | None:
         target = self._books.pages.get(request.path_params["token"])
@@ -125,6 +139,20 @@ def replace_card(account: Account, customer: Obj, fields: dict[str, str]) -> Obj
     with account.changing(customer, "customer.updated", CUSTOMER):
         customer["invoice_settings"]["default_payment_method"] = method["id"]
     return method
+
+
+def change_plan(account: Account, subscription: Obj, items: list[Obj]) -> None:
+    """The customer confirmed other prices: from now on they are billed, without proration."""
+    with account.changing(subscription, "customer.subscription.updated", CUSTOMER):
+        for wanted in items:
+            item = next(row for row in subscription["items"]["data"] if row["id"] == wanted["id"])
+            price = account.get("price", wanted["price"])
+            item |= {"price": dict(price), "plan": plan_of(price)}
+
+
+def _way_back(session: Obj) -> str:
+    back = session["return_url"]
+    return f'<p><a href="{escape(back)}">Return</a></p>' if back else ""
 
 
 def _record(invoice: Obj) -> str:

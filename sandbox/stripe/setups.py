@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sandbox.stripe.errors import StripeError, invalid_request, parameter_invalid
+from sandbox.stripe.errors import StripeError, invalid_request, parameter_invalid, parameter_missing
+from sandbox.stripe.forms import Params
 from sandbox.stripe.http import Call, Endpoint
 from sandbox.stripe.methods import attach_to, method_for, refuse_decline_card
 from sandbox.stripe.ownership import living
@@ -21,6 +22,8 @@ _FLOWS = (
     "subscription_update",
     "subscription_update_confirm",
 )
+#: The flows that the sandbox's portal has a page for.
+_SIMULATED = ("payment_method_update", "subscription_update_confirm")
 
 
 def create(call: Call) -> Obj:
@@ -123,14 +126,32 @@ def list_setups(call: Call) -> Obj:
     return page(rows, call.params, call.path)
 
 
+def _change(account: Account, flow: Params) -> Obj:
+    """What a customer is asked to confirm: other prices for items of a subscription."""
+    sent = flow.child("subscription_update_confirm", "subscription items discounts")
+    if sent is None:
+        raise parameter_missing("flow_data[subscription_update_confirm]")
+    subscription = account.get("subscription", sent.required("subscription"), sent.name("subscription"))
+    known = {item["id"] for item in subscription["items"]["data"]}
+    items = []
+    for item in sent.children("items", "id price quantity"):
+        if item.required("id") not in known:
+            raise parameter_invalid(item.name("id"), f"No such subscription item: '{item.text('id')}'")
+        price = account.get("price", item.required("price"), item.name("price"))
+        items.append({"id": item.text("id"), "price": price["id"], "quantity": item.integer("quantity")})
+    return {"discounts": None, "items": items, "subscription": subscription["id"]}
+
+
 def create_portal_session(call: Call) -> Obj:
     """A portal session: its address is the secret, and lets the customer replace the card."""
     account, params = call.account, call.params
     customer = living(account, params.required("customer"))
-    flow = params.child("flow_data", "type after_completion subscription_cancel")
+    flow = params.child("flow_data", "type after_completion subscription_cancel subscription_update_confirm")
     flow_type = None if flow is None else flow.choice("type", _FLOWS)
-    if flow_type not in (None, "payment_method_update"):
-        raise parameter_invalid("flow_data[type]", "The sandbox's portal only has payment_method_update.")
+    if flow_type not in (None, *_SIMULATED):
+        known = " and ".join(_SIMULATED)
+        raise parameter_invalid("flow_data[type]", f"The sandbox's portal only has {known}.")
+    change = _change(account, flow) if flow is not None and flow_type == _SIMULATED[1] else None
     identifier = new_id("bps")
     session: Obj = {
         "id": identifier,
@@ -141,7 +162,11 @@ def create_portal_session(call: Call) -> Obj:
         "customer_account": None,
         "flow": None
         if flow_type is None
-        else {"after_completion": {"type": "portal_homepage"}, "type": flow_type},
+        else {
+            "after_completion": {"type": "portal_homepage"},
+            "subscription_update_confirm": change,
+            "type": flow_type,
+        },
         "livemode": False,
         "locale": params.text("locale"),
         "on_behalf_of": None,

@@ -14,6 +14,7 @@ import stripe
 
 from activities.context import make_stripe
 from activities.dispatching import product_of
+from activities.reader import phone_number
 from activities.stripe_objects import StripeInvoice, parse_dict
 from dunning.money import Money
 from starter.errors import DunningError
@@ -43,10 +44,11 @@ class OpenInvoice:
 
 @dataclass(frozen=True)
 class Owed:
-    """All open invoices of a customer, oldest first, and the locale that the customer prefers."""
+    """All open invoices of a customer, oldest first, and what the customer's record says beside."""
 
     invoices: tuple[OpenInvoice, ...]
     locale: str = ""
+    has_phone: bool = False
 
     @property
     def totals(self) -> tuple[Money, ...]:
@@ -55,6 +57,16 @@ class Owed:
         for invoice in self.invoices:
             sums[invoice.owed.currency] = sums.get(invoice.owed.currency, 0) + invoice.owed.amount
         return tuple(Money(amount=amount, currency=currency) for currency, amount in sorted(sums.items()))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A price of Stripe's that the customer may switch to. `interval` as Stripe names it: month, year, …"""
+
+    id: str
+    name: str
+    price: Money
+    interval: str
 
 
 class HostedPages:
@@ -91,6 +103,7 @@ class HostedPages:
         return Owed(
             tuple(self._open(invoice) for invoice in told if invoice.amount_remaining > 0),
             next(iter(who.preferred_locales or ()), "") if who else "",
+            has_phone=any(phone_number(invoice) for invoice in told),
         )
 
     async def locale(self, account: str, customer: str) -> str:
@@ -104,6 +117,47 @@ class HostedPages:
     async def replace_method(self, account: str, customer: str, back: str) -> str:
         """The address of a portal session in which the customer replaces the payment method."""
         flow = {"type": "payment_method_update", "after_completion": _returning(back)}
+        return await self._portal(account, {"customer": customer, "return_url": back, "flow_data": flow})
+
+    async def plans(self, account: str, prices: tuple[str, ...]) -> tuple[Plan, ...]:
+        """The plans behind these prices; a price that Stripe does not know is left out."""
+        return tuple([plan for price in prices if (plan := await self._plan(account, price))])
+
+    async def _plan(self, account: str, price: str) -> Plan | None:
+        try:
+            found = await self._client.prices.retrieve_async(
+                price, {"expand": ["product"]}, _options(account)
+            )
+        except stripe.InvalidRequestError:
+            return None
+        except stripe.StripeError as error:
+            raise _away(error) from error
+        told = found.to_dict()
+        amount, every = told.get("unit_amount"), told.get("recurring") or {}
+        product = told.get("product")
+        name = product.get("name") if isinstance(product, dict) else None
+        if amount is None or not name:
+            return None
+        once = every.get("interval_count", 1) == 1
+        interval = str(every.get("interval", "")) if once else ""
+        return Plan(price, str(name), Money(amount=amount, currency=str(told["currency"])), interval)
+
+    async def switch(self, account: str, customer: str, subscription: str, price: str, back: str) -> str:
+        """The address of a portal session in which the customer confirms another price."""
+        try:
+            found = await self._client.subscriptions.retrieve_async(subscription, {}, _options(account))
+        except stripe.StripeError as error:
+            raise _away(error) from error
+        item = found.to_dict()["items"]["data"][0]
+        change = {
+            "subscription": subscription,
+            "items": [{"id": item["id"], "price": price, "quantity": item.get("quantity", 1)}],
+        }
+        flow = {
+            "type": "subscription_update_confirm",
+            "subscription_update_confirm": change,
+            "after_completion": _returning(back),
+        }
         return await self._portal(account, {"customer": customer, "return_url": back, "flow_data": flow})
 
     async def _portal(self, account: str, params: dict[str, Any]) -> str:

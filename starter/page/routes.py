@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,17 @@ from dunning.messages.locales import nearest
 from dunning.messages.page_words import page_text
 from dunning.money import Money
 from dunning.page import CUSTOMER, Offers
+from dunning.values import Channel
 from ledger import Ledger
-from ledger.records import CaseRecord, LinkRecord
+from ledger.records import CaseRecord, ConsentState, LinkRecord
 from starter.client import DunningClient
 from starter.errors import CaseClosed, CaseNotFound, DunningError, EngineUnavailable, LeverRefused
 from starter.page.guard import RateLimit, headers
-from starter.page.hosted import HostedPages, OpenInvoice, Owed, StripeAway
-from starter.page.sheet import STYLE, Notice, Seal, Sheet, Standing, as_day
+from starter.page.hosted import HostedPages, OpenInvoice, Owed, Plan, StripeAway
+from starter.page.sheet import LONGEST, REASONS, STYLE, Notice, Seal, Sheet, Standing, as_day
 from starter.settings import Settings
+from starter.webhooks.receiver import Receiver
+from starter.wishes import Wishes
 
 log = structlog.get_logger(__name__)
 _MOST_CASES = 20
@@ -45,6 +48,13 @@ _OURS: dict[str, tuple[str, ...]] = {
     "time_yes": ("days",),
     "promise": (),
     "promise_yes": ("on",),
+    "pause": (),
+    "pause_yes": (),
+    "cancel": (),
+    "cancel_yes": (),
+    "switch": ("price",),
+    "contact": (),
+    "survey": (),
 }
 
 
@@ -86,6 +96,8 @@ class CustomerPage:
         self._templates = settings.templates
         self._business = load_business(settings.dunning_policies)
         self._client, self._ledger = client, ledger
+        timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
+        self._wishes = Wishes(ledger, Receiver(client.temporal, ledger, timeout))
         self._hosted = HostedPages(settings)
         self._limit = RateLimit()
         self._headers = headers(STYLE, self._hosted.origins)
@@ -95,6 +107,13 @@ class CustomerPage:
             "time_yes": self._take_time,
             "promise": self._ask_promise,
             "promise_yes": self._take_promise,
+            "pause": self._ask_pause,
+            "pause_yes": self._take_pause,
+            "cancel": self._ask_cancel,
+            "cancel_yes": self._take_cancel,
+            "switch": self._switch,
+            "contact": self._contact,
+            "survey": self._survey,
         }
 
     # --- requests ---------------------------------------------------------------------------------------
@@ -143,8 +162,15 @@ class CustomerPage:
             account=account, customer=customer, open_only=True, limit=_MOST_CASES
         )
         cases = tuple(sorted(found.cases, key=lambda case: (case.last_day or date.max, case.opened_at)))
-        owed, offers = await asyncio.gather(self._owed(link, own, cases), self._offers(cases, now))
-        return Visit(token, link, cases, Standing(owed, offers, own.outcome), owed.locale, now)
+        owed, offers, known = await asyncio.gather(
+            self._owed(link, own, cases),
+            self._offers(cases, now),
+            self._ledger.consents.state(account, customer),
+        )
+        channels = _channels(known, owed) if cases else {}
+        plans = await self._plans(account, offers)
+        standing = Standing(owed, offers, own.outcome, channels, plans)
+        return Visit(token, link, cases, standing, owed.locale, now)
 
     async def _owed(self, link: LinkRecord, own: CaseRecord, cases: tuple[CaseRecord, ...]) -> Owed:
         """What Stripe says is owed; while Stripe is away, what the ledger knew last."""
@@ -171,6 +197,14 @@ class CustomerPage:
             log.warning("the page is shown without the case", message=error.message)
         assert first.last_day is not None
         return Offers(stage=first.stage, last_day=first.last_day, zone=first.zone or "UTC")
+
+    async def _plans(self, account: str, offers: Offers | None) -> tuple[Plan, ...]:
+        """The plans that the policy offers, as Stripe names them; none while Stripe is away."""
+        try:
+            return await self._hosted.plans(account, offers.switch_to if offers else ())
+        except StripeAway as error:
+            log.warning("the page is shown without plans", message=error.message)
+            return ()
 
     # --- what forms do ----------------------------------------------------------------------------------
 
@@ -208,6 +242,78 @@ class CustomerPage:
         sheet = self._sheet(after)
         day = sheet.t.day(date.fromisoformat(fields["on"]))
         return self._page(after, Notice(sheet.t("promise_done", day=day)))
+
+    async def _ask_pause(self, visit: Visit, fields: Fields) -> Response:
+        sheet, offers = self._sheet(visit), visit.standing.offers
+        if offers is None or offers.pause_until is None:
+            raise LeverRefused("no pause is offered")
+        until = sheet.t.day(offers.pause_until)
+        question = sheet.t("pause_sure", until=until)
+        return self._sure(visit, "pause_yes", question, sheet.t("pause_text", until=until))
+
+    async def _take_pause(self, visit: Visit, fields: Fields) -> Response:
+        after = await self._pull(visit, "pause", fields)
+        until = next(o.pause_until or o.paused_until for o in (visit.standing.offers,) if o)
+        sheet = self._sheet(after)
+        told = sheet.t("pause_done", until=sheet.t.day(until)) if until else ""
+        return self._page(after, Notice(told))
+
+    async def _ask_cancel(self, visit: Visit, fields: Fields) -> Response:
+        sheet, offers = self._sheet(visit), visit.standing.offers
+        if offers is None or not offers.cancel:
+            raise LeverRefused("canceling is not offered")
+        return self._sure(visit, "cancel_yes", sheet.t("cancel_sure"), sheet.consequence(offers))
+
+    async def _take_cancel(self, visit: Visit, fields: Fields) -> Response:
+        after = await self._pull(visit, "cancel", fields)
+        at_end = visit.standing.offers is not None and visit.standing.offers.cancel == "at_period_end"
+        words = "cancel_done_at_end" if at_end else "cancel_done"
+        return self._page(after, Notice(self._sheet(after).t(words)))
+
+    async def _switch(self, visit: Visit, fields: Fields) -> Response:
+        offers = visit.standing.offers
+        if offers is None or offers.subscription is None or fields["price"] not in offers.switch_to:
+            raise LeverRefused("that plan is not offered")
+        back = links.address(self._base, visit.token)
+        link, price = visit.link, fields["price"]
+        url = await self._hosted.switch(link.account, link.customer, offers.subscription, price, back)
+        await self._ledger.links.used(link.digest)
+        return RedirectResponse(url, status_code=303, headers=self._headers)
+
+    async def _contact(self, visit: Visit, fields: Fields) -> Response:
+        """Keep what changed: a form that is sent as it was shown says nothing."""
+        wanted = {channel: channel.value in fields for channel in visit.standing.channels}
+        for channel, on in wanted.items():
+            if on is not visit.standing.channels[channel]:
+                await self._wishes.state(
+                    visit.link.account,
+                    visit.link.customer,
+                    [channel],
+                    "granted" if on else "revoked",
+                    source="customer_page",
+                    at=visit.now,
+                    by=CUSTOMER,
+                    text=str(self._sheet(visit).t(channel.value)),
+                )
+        await self._ledger.links.used(visit.link.digest)
+        after = replace(visit, standing=replace(visit.standing, channels=wanted))
+        return self._page(after, Notice(self._sheet(after).t("contact_done")))
+
+    async def _survey(self, visit: Visit, fields: Fields) -> Response:
+        reason = fields.get("reason")
+        if reason not in REASONS:
+            return self._amiss(visit, "choose_first", 422)
+        await self._ledger.surveys.add(
+            f"{visit.link.digest}/{fields['seal']}",
+            case_id=visit.link.case_id,
+            account=visit.link.account,
+            customer=visit.link.customer,
+            at=visit.now,
+            reason=reason,
+            text=fields.get("words", "").strip()[:LONGEST],
+        )
+        await self._ledger.links.used(visit.link.digest)
+        return self._page(visit, Notice(self._sheet(visit).t("survey_done")))
 
     async def _pull(self, visit: Visit, lever: str, fields: Fields, **payload: Any) -> Visit:
         """Pull a lever of every open case of the customer; returns how things stand then."""
@@ -288,6 +394,14 @@ class CustomerPage:
 def _now(case: CaseRecord) -> datetime:
     """The time of the case. A demo's case lives weeks ahead of the clock on the wall."""
     return max(datetime.now(UTC), case.remembered_at)
+
+
+def _channels(known: Mapping[Channel, ConsentState], owed: Owed) -> dict[Channel, bool]:
+    """By which channels we may write: e-mail unless it was revoked, SMS only where it was granted."""
+    channels = {Channel.EMAIL: known.get(Channel.EMAIL) != "revoked"}
+    if owed.has_phone:
+        channels[Channel.SMS] = known.get(Channel.SMS) == "granted"
+    return channels
 
 
 def _as_known(case: CaseRecord) -> OpenInvoice:

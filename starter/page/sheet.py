@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from markupsafe import Markup
 from dunning.messages.context import Business
 from dunning.messages.page_words import PageText
 from dunning.page import Offers
-from dunning.values import Outcome, Stage
-from starter.page.hosted import Owed
+from dunning.values import Channel, Outcome, Stage
+from starter.page.hosted import Owed, Plan
 
 _FOLDER = Path(__file__).parent / "templates"
 STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8").strip()
@@ -47,6 +47,8 @@ class Standing:
     owed: Owed
     offers: Offers | None  # None: no case is open
     outcome: Outcome | None = None
+    channels: Mapping[Channel, bool] = field(default_factory=dict)  # by which we may write, as things stand
+    plans: tuple[Plan, ...] = ()  # to which the customer may switch
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,16 @@ class Sheet:
             total=t.money(*standing.owed.totals) if invoices else "",
             can_pay=any(invoice["url"] for invoice in invoices),
             card=moving,
+            promised=t("promise_done", day=t.day(offers.promised)) if offers and offers.promised else "",
             promise_days=[(d.isoformat(), t.day(d)) for d in offers.promise_days] if offers else [],
             more_time=self.more_time(offers),
             waiting=self.waiting(offers),
+            pause=t("pause_text", until=t.day(offers.pause_until)) if offers and offers.pause_until else "",
+            plans=[(plan.id, self._plan(plan)) for plan in standing.plans],
+            cancel=self.consequence(offers),
+            channels=[(channel.value, t(channel.value), on) for channel, on in standing.channels.items()],
+            reasons=[(name, t(name)) for name in REASONS] if offers or standing.outcome in _LOST else [],
+            longest=LONGEST,
         )
 
     def sure(self, do: str, question: str, consequence: str, yes: str, seal: Seal, **fields: str) -> str:
@@ -132,9 +141,22 @@ class Sheet:
             return [] if standing.owed.invoices else [t("ended_text" if lost else "settled_text")]
         if offers.processing:
             return [t("processing")]
+        if offers.paused_until is not None:
+            return [t("pause_done", until=t.day(offers.paused_until))]
         if offers.stage is Stage.SUSPENDED:
             return [t("paused")]
-        return [t("keep", last_day=t.day(offers.last_day))]
+        leaving = [t("cancel_done_at_end")] if offers.leaving else []
+        return [t("keep", last_day=t.day(offers.last_day)), *leaving]
+
+    def consequence(self, offers: Offers | None) -> str:
+        """What canceling means; an empty text if it is not offered."""
+        if offers is None or not offers.cancel:
+            return ""
+        return self.t("cancel_now" if offers.cancel == "now" else "cancel_at_end")
+
+    def _plan(self, plan: Plan) -> str:
+        words = {"month": "monthly", "year": "yearly"}.get(plan.interval, "other_interval")
+        return self.t(words, plan=plan.name, amount=self.t.money(plan.price))
 
     def more_time(self, offers: Offers | None) -> str:
         """How much more time there is to have, and how; an empty text if there is none."""
@@ -152,6 +174,18 @@ class Sheet:
             return ""
         return self.t("time_waits", answer_by=self.moment(offers.answer_by, offers.zone))
 
+
+#: What may have gone wrong, in the order in which the page asks; the names are kept in the ledger.
+REASONS = (
+    "too_expensive",
+    "payment_trouble",
+    "not_needed",
+    "something_missing",
+    "technical_trouble",
+    "something_else",
+)
+#: Letters of a customer's own words.
+LONGEST = 500
 
 #: How cases end that lost the customer.
 _LOST = (Outcome.WRITTEN_OFF, Outcome.CANCELED)

@@ -14,7 +14,9 @@ from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
 
 _FORM = re.compile(r"<form method=\"post\">(.*?)</form>", re.S)
-_HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
+#: What a form sends when nobody touched it: its hidden fields and the boxes that are ticked.
+_GIVEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
+_TICKED = re.compile(r'<input type="checkbox" name="(\w+)" value="(\w+)" checked>')
 
 
 @dataclass
@@ -29,7 +31,8 @@ class Visitor:
 
     async def opens(self, url: str | None = None) -> Visitor:
         """GET."""
-        return self._got(await self.http.get(url or self.url))
+        self.url = url or self.url
+        return self._got(await self.http.get(self.url))
 
     async def sends(self, do: str, **fields: str) -> Visitor:
         """Send the form of the page that does this."""
@@ -40,8 +43,8 @@ class Visitor:
         return self._got(await self.http.post(self.url, data=fields))
 
     def form(self, do: str) -> dict[str, str]:
-        """The hidden fields of a form."""
-        forms = [dict(_HIDDEN.findall(body)) for body in _FORM.findall(self.text)]
+        """What a form sends as it stands."""
+        forms = [dict(_GIVEN.findall(body) + _TICKED.findall(body)) for body in _FORM.findall(self.text)]
         return next(form for form in forms if form.get("do") == do)
 
     def offers(self, do: str) -> bool:

@@ -1,0 +1,128 @@
+"""A real browser on the customer's page: Chromium from the system, driven by Playwright.
+
+Without a browser these tests are left out with a sentence that says so; in CI they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, Request, async_playwright
+
+from tests.fixtures.engine import Engine
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE, DESKTOP = (360, 740), (1280, 800)
+
+
+@dataclass
+class Tab:
+    """A page of the browser, with what it asked the network for."""
+
+    page: Page
+    requests: list[Request] = field(default_factory=list)
+
+    def noticed(self, request: Request) -> None:
+        """The browser asked for something."""
+        self.requests.append(request)
+
+    async def opens(self, url: str) -> None:
+        """Go there and wait for it."""
+        await self.page.goto(url)
+
+    async def presses(self, words: str) -> None:
+        """Press the button or follow the link of that name."""
+        button = self.page.get_by_role("button", name=words, exact=True)
+        link = self.page.get_by_role("link", name=words, exact=True)
+        await (button if await button.count() else link).first.click()
+
+    async def unfolds(self, words: str) -> None:
+        """Open what is folded under a heading."""
+        await self.page.get_by_role("heading", name=words, exact=True).click()
+
+    async def reads(self) -> str:
+        """All text that is seen."""
+        return str(await self.page.inner_text("body"))
+
+    async def faults(self) -> list[str]:
+        """What axe-core finds serious or critical."""
+        found = await Axe().run(self.page)
+        return [f"{v['id']}: {v['help']}" for v in found.response["violations"] if v["impact"] in _GRAVE]
+
+    async def overflows(self) -> bool:
+        """Whether one has to scroll sideways."""
+        width = "document.documentElement"
+        return bool(await self.page.evaluate(f"{width}.scrollWidth > {width}.clientWidth"))
+
+
+_GRAVE = ("serious", "critical")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The system's browser, one for all tests."""
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        missing = "no Chromium is found: scripts/install-browser installs one for the tests of the page"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=path, args=list(_QUIET))
+        yield running
+        await running.close()
+
+
+class Tabs:
+    """Opens tabs. JavaScript is off: the page must work without; axe needs it and asks for a tab with it."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._open: list[Any] = []
+
+    async def tab(self, size: tuple[int, int] = PHONE, *, dark: bool = False, scripts: bool = False) -> Tab:
+        """A new tab of a browser of its own."""
+        context = await self._browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts,
+            bypass_csp=scripts,
+        )
+        self._open.append(context)
+        context.set_default_timeout(10_000)
+        tab = Tab(await context.new_page())
+        tab.page.on("request", tab.noticed)
+        return tab
+
+    async def close(self) -> None:
+        """Close them all."""
+        for context in self._open:
+            await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tabs(browser: Browser) -> AsyncIterator[Tabs]:
+    """Tabs of this test."""
+    opened = Tabs(browser)
+    yield opened
+    await opened.close()
+
+
+def strangers(tab: Tab, engine: Engine) -> list[str]:
+    """What was asked of other hosts than the engine's and Stripe's."""
+    return [r.url for r in tab.requests if not r.url.startswith((engine.url, engine.control.url))]
