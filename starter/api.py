@@ -29,6 +29,7 @@ from starter.api_models import (
     errors,
     lever_body,
 )
+from starter.api_notices import add_notices
 from starter.api_risk import add_risk
 from starter.client import DunningClient
 from starter.errors import CaseClosed, InvalidInput
@@ -76,6 +77,7 @@ def api_router(settings: Settings, client: DunningClient, ledger: Ledger) -> API
     timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
     add_customers(router, gate, ledger, Wishes(ledger, Receiver(client.temporal, ledger, timeout)))
     add_risk(router, gate, ledger)
+    add_notices(router, gate, settings, ledger)
     for lever, scope in LEVER_SCOPES.items():
         _add_lever(router, gate, client, ledger, lever, scope)
 

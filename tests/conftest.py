@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no reason to fail: whoever wants a bound on time measures it.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 pytest_plugins = ["tests.fixtures.databases", "tests.fixtures.temporal", "tests.fixtures.engine"]
 
