@@ -73,6 +73,10 @@ def case(
         decline_class=None,
         needs_human=False,
         halted=False,
+        asks="",
+        asks_whom=None,
+        asks_until=None,
+        access=None,
         grace_starts_at=None,
         last_day=None,
         zone=None,
@@ -314,6 +318,7 @@ class TestReading:
             account="acct_1",
             own=True,
             object={"id": "cus_1"},
+            previous={"email": "old"},
             changed=frozenset({"email"}),
         )
         assert read.hint == {"type": "customer.updated", "id": "evt_9", "created": read.created.isoformat()}
