@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest_asyncio
 from temporalio.client import Client, ScheduleOverlapPolicy
 
+from dunning.durations import write_duration
 from starter.cli_schedules import schedule_json, schedule_row
 from starter.schedules import SCHEDULES, apply, look
+from tests.docs.markdown import TEXT
 from worker import WORKFLOWS
 
 IDS = tuple(declared.id for declared in SCHEDULES)
@@ -55,3 +58,14 @@ async def test_what_is_shown(namespace: Client) -> None:
     told = schedule_json(shown)
     assert (told["id"], told["every_seconds"], told["state"]) == ("dunning/reconciliation", 3600, "running")
     assert told["next_at"] is not None
+
+
+def test_the_readme_tells_of_every_schedule() -> None:
+    assert [row for row in TEXT.splitlines() if row.startswith("| `dunning/")] == [
+        f"| `{d.id}` | {_spoken(d.every)} | {_spoken(d.jitter)} | {_spoken(d.catch_up)} |" for d in SCHEDULES
+    ]
+
+
+def _spoken(time: timedelta) -> str:
+    written = write_duration(time)
+    return f"{written[:-1]} {'min' if written.endswith('m') else written[-1]}"
