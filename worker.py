@@ -20,6 +20,7 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.billing import StripeBilling
+from activities.cards import LedgerCardRecords, StripeCards
 from activities.context import Deps, load_business, make_stripe
 from activities.email import ProviderEmail
 from activities.events import EventDeliveries
@@ -48,6 +49,7 @@ from starter.temporal import connect, runtime
 from starter.unsubscribe import unsubscribe_links
 from starter.webhooks.receiver import Receiver
 from starter.webhooks.twilio import STATUS_PATH
+from workflows.card_expiry import CardExpiry
 from workflows.event_delivery import EventDelivery
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import PATIENCE
@@ -57,7 +59,9 @@ from workflows.risk_review import RiskReview
 
 log = logging.getLogger("dunning.worker")
 
-WORKFLOWS: list[type] = [InvoiceDunning, EventDelivery, PaymentReport, Reconciliation, RiskReview]
+WORKFLOWS: list[type] = [
+    InvoiceDunning, CardExpiry, EventDelivery, PaymentReport, Reconciliation, RiskReview,
+]  # fmt: skip
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
 
@@ -70,7 +74,7 @@ def make_workers(
     **options: Any,
 ) -> tuple[Worker, Worker, Worker]:
     """The workers of a process. `options` are those of `temporalio.worker.Worker`, for tests."""
-    billing = StripeBilling(deps)
+    billing, cards = StripeBilling(deps), StripeCards(deps)
     mailer = SendGridMailer(
         _secret(settings.sendgrid_api_key), settings.sendgrid_api_base, settings.sendgrid_timeout_seconds
     )
@@ -105,6 +109,7 @@ def make_workers(
             reconciling.begin,
             reconciling.look,
             reconciling.finish,
+            LedgerCardRecords(deps.ledger).decide_card,
         ],
         max_concurrent_activities=50,
         **shared,
@@ -113,6 +118,8 @@ def make_workers(
         client,
         task_queue=queues[1],
         activities=[
+            cards.open_card_case,
+            cards.read_card,
             billing.open_case,
             billing.read_invoice,
             billing.charge,

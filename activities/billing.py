@@ -17,8 +17,9 @@ from activities.stripe_calls import StripeCalls
 from activities.stripe_reading import traits_of
 from activities.suspending import Suspending, suspension_key
 from activities.watching import RiskWatch
-from dunning.case import CaseRef, Charged, EffectDone, Entry, InvoiceRead, Opened, Plan
+from dunning.case import CaseRef, CaseState, Charged, EffectDone, Entry, InvoiceRead, Opened, Plan
 from dunning.decision import OpenOrder, Order
+from dunning.expiry.handover import expired_method, not_said_twice
 from dunning.facts import Invoice
 from dunning.opening import open_case
 from dunning.policy import Policy, PolicyError
@@ -78,6 +79,7 @@ class StripeBilling(BillingActivities):
         if isinstance(state, str):
             await self._close(claim, invoice, state)
             return Opened(refused=state, refused_at=at)
+        state = await self._knowing_what_was_said(state, policy, at)
         log(ref, "case opened", invoice=invoice.id, policy=policy.name, version=policy.version)
         return Opened(state=state, policy=policy)
 
@@ -97,6 +99,14 @@ class StripeBilling(BillingActivities):
 
     async def _risk(self, account: str, customer: str, at: datetime) -> Level | None:
         return (await self._watch.look(account, customer, at))[0].level if customer else None
+
+    async def _knowing_what_was_said(self, state: CaseState, policy: Policy, at: datetime) -> CaseState:
+        """A customer who was told in time that the card will expire is not told so again."""
+        card, expiry = expired_method(state.invoice), policy.card_expiry
+        if card is None or expiry is None:
+            return state
+        told_at = await self._ledger.cards.told(state.ref.account, card.id, at - expiry.counts_for)
+        return not_said_twice(state, policy, told_at) if told_at is not None else state
 
     async def _suspended_by(self, account: str, invoice: Invoice) -> bool:
         """Whether nothing is owed on the invoice and a suspension that it caused is still in force."""

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
 
+from activities.cards import CardReader
 from activities.context import Deps, business_time, log, retry_delay, too_late
 from activities.reader import InvoiceReader
 from activities.sending import Accepted, Refused, SendResult, Unknown
@@ -96,6 +97,7 @@ class Dispatching:
         self._business = deps.business
         self._templates = deps.templates
         self._page = deps.page
+        self._cards = CardReader(deps)
         self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
         self._siblings = Siblings(StripeCalls(deps.stripe), deps.ledger)
         self._address = address
@@ -113,7 +115,11 @@ class Dispatching:
             return this.ended("held")
         if too_late(order):
             return this.ended("too_late")
-        reading = await self._reader.read(order.ref, failure=False)
+        charge = this.send.charge
+        if charge is not None:  # there is no invoice yet
+            reading = await self._cards.upcoming(order.ref, charge)
+        else:
+            reading = await self._reader.read(order.ref, failure=False)
         facts, told = reading.facts, reading.told
         if told is None or (this.send.to_debtor and not _still_owed(facts, this.send)):
             return this.ended("not_needed", f"the invoice is {facts.status}", facts)
@@ -230,7 +236,7 @@ class Dispatching:
         return this.ended(fate, detail)
 
     async def _link(self, this: Try, told: StripeInvoice, facts: Invoice) -> str:
-        if self._page is None or this.order.shadow:
+        if self._page is None or this.order.shadow or this.send.charge is not None:  # no invoice, no page
             return told.hosted_invoice_url or ""
         return await self._page.make(self._ledger, this.order, this.send, facts.customer, this.at)
 
@@ -259,7 +265,7 @@ class Dispatching:
         return MessageContext(
             business=self._business,
             amount=Money(amount=told.amount_due if paid else told.amount_remaining, currency=told.currency),
-            pay_url=link,
+            pay_url=link or self._business.portal_url,
             customer_name=(told.who.name if told.who else None) or told.customer_name,
             product=product_of(told),
             invoice_number=told.number,
@@ -272,6 +278,8 @@ class Dispatching:
             last_day=send.last_day,
             day=send.day,
             suspended_on=today if send.step.split(":")[0] == "suspended" else None,
+            charge_on=send.charge.on if send.charge else None,
+            card_expires=send.charge.expiry if send.charge else None,
             paid=paid,
             subscription_ended=facts.subscription_status == "canceled",
             locale=next(iter(told.who.preferred_locales or ()), "") if told.who else "",
@@ -292,6 +300,8 @@ def _with_others(
 
 
 def _still_owed(facts: Invoice, send: Send) -> bool:
+    if send.charge is not None:
+        return facts.status == "draft"
     if facts.status == "uncollectible":  # also by our own doing, and then the customer hears how it ended
         return send.step == AFTER_WRITE_OFF
     return facts.status == "open"

@@ -13,6 +13,7 @@ from temporalio import activity
 from dunning.case import Charged, EffectDone, InvoiceRead, MessageSent, Opened
 from dunning.decision import OpenOrder, Order, Question, Step
 from dunning.endpoints import Delivered, DeliveryOrder
+from dunning.expiry.card import CardOpened, CardOpenOrder, CardOrder, CardQuestion, CardRead, CardStep
 from dunning.reconciliation import (
     BeginTour,
     Examined,
@@ -161,6 +162,29 @@ class PaymentReportActivities(ABC):
     @abstractmethod
     async def tell_payer(self, report: UnknownPayment) -> bool:
         """Ask Stripe who paid, and tell the open cases of that customer; whether there were any."""
+
+
+class CardActivities(ABC):
+    """What cards that expire read at Stripe."""
+
+    @activity.defn(name="open_card_case")
+    @abstractmethod
+    async def open_card_case(self, order: CardOpenOrder) -> CardOpened:
+        """Read the card, choose the policy, claim the case in the ledger."""
+
+    @activity.defn(name="read_card")
+    @abstractmethod
+    async def read_card(self, order: CardOrder) -> CardRead:
+        """Read the card and what it will be charged for."""
+
+
+class CardRecordActivities(ABC):
+    """The recorded step of a card's case (a local activity)."""
+
+    @activity.defn(name="decide_card")
+    @abstractmethod
+    async def decide_card(self, question: CardQuestion) -> CardStep:
+        """Fold the inbox into the state, decide, and remember both in the ledger."""
 
 
 class RecordActivities(ABC):

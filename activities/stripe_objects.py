@@ -29,6 +29,7 @@ class Card(Wire):
     exp_month: int | None = None
     exp_year: int | None = None
     last4: str | None = None
+    wallet: dict[str, Any] | None = None
 
 
 class BankAccount(Wire):
@@ -65,6 +66,7 @@ class PaymentMethod(MethodKinds):
     """A payment method; `card` only for cards."""
 
     id: str
+    customer: str | None = None
 
 
 class PaymentMethods(Wire):

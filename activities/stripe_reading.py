@@ -223,7 +223,11 @@ def charged_method(charge: StripeCharge) -> Method | None:
 
 
 def _described(identifier: str, kind: MethodKinds) -> Method:
-    known = kind.card.model_dump(exclude={"last4"}) if kind.card else {"fingerprint": kind.bank_fingerprint}
+    known = (
+        kind.card.model_dump(exclude={"last4", "wallet"})
+        if kind.card
+        else {"fingerprint": kind.bank_fingerprint}
+    )
     return Method(id=identifier, type=kind.type, **known)
 
 

@@ -23,7 +23,7 @@ AttemptResult = Literal[
 ]  # fmt: skip
 Fate = Literal[
     "accepted", "unknown", "failed", "unreachable", "shadow", "not_needed", "superseded", "held", "too_late",
-    "postponed", "merged", "undelivered",
+    "postponed", "merged", "undelivered", "told_before",
 ]  # fmt: skip
 
 

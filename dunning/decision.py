@@ -37,6 +37,19 @@ class Charge(Value):
         return f"charge/{self.number}"
 
 
+class NextCharge(Value):
+    """What a message is about while there is no invoice: a charge to come, of a card expired by then.
+
+    `zone` is the business's: where nobody knows better, a card's last day ends there.
+    """
+
+    at: datetime
+    on: date  # in the customer's zone
+    method: str
+    expiry: str  # "2031-09"
+    zone: str = "UTC"
+
+
 class Send(Value):
     """Send the message of a step on one channel. The activity reads address, amount and link at Stripe."""
 
@@ -59,6 +72,7 @@ class Send(Value):
     content: dict[str, str] = {}  # WhatsApp: the approved template (Twilio's content_sid) by locale
     merge: bool = False  # lists all open invoices of the customer, and is not needed where another case did
     extra: bool = False  # the step was said on another channel: it leaves the last slot to others
+    charge: NextCharge | None = None  # there is no invoice: the message is about a charge to come
 
     @property
     def key(self) -> str:

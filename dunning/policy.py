@@ -217,6 +217,37 @@ class Messages(Section):
         return self
 
 
+class ExpiryMessage(Section):
+    """A message about a card that expires before its charge; the time counts back from the charge."""
+
+    step: Name
+    template: Template
+    before_charge: Duration
+    channels: Channels
+
+
+class CardExpiry(Section):
+    """Cards that will be charged after their last valid day."""
+
+    watch: Duration  # a case is opened so long before the charge
+    counts_for: Duration  # if the charge fails, a message this young was its first notice
+    messages: tuple[ExpiryMessage, ...]
+
+    @model_validator(mode="after")
+    def _in_order_and_in_time(self) -> CardExpiry:
+        times = [message.before_charge for message in self.messages]
+        if times != sorted(times, reverse=True):
+            raise ValueError("card_expiry.messages: write the earliest first, the longest before_charge")
+        if times and times[0] > self.watch:
+            raise ValueError(
+                "card_expiry.watch is shorter than the first message's before_charge: lengthen it"
+            )
+        names = [message.step for message in self.messages]
+        if len(set(names)) < len(names):
+            raise ValueError("card_expiry.messages: every step needs a name of its own")
+        return self
+
+
 class SentReminder(Section):
     """A message about an invoice that is sent, before or after its due date."""
 
@@ -266,6 +297,7 @@ class Policy(Section):
     imports: Imports = Imports()
     sent_invoices: SentInvoices | None = None  # None: they are not dunned
     risk: RiskRules = RiskRules()
+    card_expiry: CardExpiry | None = None  # None: nobody is told that a card will expire
 
     @model_validator(mode="after")
     def _notice_can_be_given(self) -> Policy:

@@ -37,7 +37,8 @@ _ATTEMPTS = {
     "postponed": "not made: no slot in the card's budget",
     "forbidden": "not made: this card must not be charged",
 }
-_FATES = {
+#: What became of a message, in operators' words.
+FATES = {
     "accepted": "accepted by the provider",
     "unknown": "outcome unknown: not sent again",
     "failed": "refused by the provider",
@@ -45,6 +46,7 @@ _FATES = {
     "shadow": "not sent: the policy runs in shadow",
     "not_needed": "not sent: the invoice is no longer open",
     "held": "not sent: the engine is halted",
+    "told_before": "said before the charge",
     "too_late": "not sent: its moment had passed",
     "postponed": "postponed",
     "undelivered": "taken by the provider, not delivered",
@@ -100,11 +102,11 @@ def opened(state: CaseState, policy_name: str, policy_version: str) -> Entry:
         why = f"{verdict.words or verdict.code} ({verdict.cls})"
     elif due is not None and state.invoice.status == "open":
         why = f"collected by sending, due {due:%a %d %b %Y}"
-    return Entry(
-        at=state.opened_at,
-        what="case.opened",
-        text=f"opened: {why}; policy {policy_name} {policy_version}; grace to {last_day}",
-    )
+    text = f"opened: {why}; policy {policy_name} {policy_version}; grace to {last_day}"
+    told = next((sent for sent in state.sent if sent.fate == "told_before"), None)
+    if told is not None:
+        text += f"; told on {told.at:%a %d %b} that the card expires: {named(told.step)} is not repeated"
+    return Entry(at=state.opened_at, what="case.opened", text=text)
 
 
 def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded | None) -> Entry | None:
@@ -117,7 +119,7 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
         case Charged():
             return Entry(at=event.at, what=f"attempt.{event.result}", text=_attempted(event, after))
         case MessageSent():
-            text = f"{spoken(event.channel)} {named(event.step)}: {_FATES.get(event.fate, event.fate)}"
+            text = f"{spoken(event.channel)} {named(event.step)}: {FATES.get(event.fate, event.fate)}"
             if event.retry_at is not None:
                 text += f" to {event.retry_at:%a %d %b %H:%M}"
             return Entry(at=event.at, what=f"message.{event.fate}", text=_and(text, event.detail))

@@ -114,7 +114,7 @@ class Cases:
             if base is None or not await _update(session, case_id, seq0, summary):
                 return False
             await changed(session, _DROP_ENTRIES, {"of_case": case_id, "from_seq": seq0})
-            await put(session, [_entry(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
+            await put(session, [entry_row(case_id, seq0 + i, entry) for i, entry in enumerate(entries)])
             await put(session, _extensions(case_id, summary))
             await put(session, _promises(case_id, summary))
             await put_out(session, case_id, outgoing, summary.at)
@@ -139,7 +139,7 @@ class Cases:
             late = (col(EntryRow.case_id) == case_id, col(EntryRow.seq) >= LATE)
             number = await session.scalar(select(func.count()).select_from(EntryRow).where(*late))
             data = {**entry.data, "id": once}
-            noted = _entry(case_id, LATE + (number or 0), entry.model_copy(update={"data": data}))
+            noted = entry_row(case_id, LATE + (number or 0), entry.model_copy(update={"data": data}))
             return await insert_once(session, noted)
 
     async def get(self, case_id: str) -> CaseRecord | None:
@@ -356,7 +356,8 @@ async def _base(session: AsyncSession, case_id: str, run_id: str | None) -> int 
     return int(row.seq_base)
 
 
-def _entry(case_id: str, seq: int, entry: Entry) -> EntryRow:
+def entry_row(case_id: str, seq: int, entry: Entry) -> EntryRow:
+    """The row of a line of a timeline."""
     return EntryRow(
         case_id=case_id, seq=seq, at=entry.at, what=entry.what, text=entry.text, by=entry.by, data=entry.data
     )

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from dunning.budget import Slot
 from dunning.contacts import LONGEST, Contact, slot
 from dunning.policy import ContactLimits
-from ledger.tables import CaseRow, DispatchRow
+from ledger.tables import CardCaseRow, CaseRow, DispatchRow
 
 #: Nothing left the house.
 _UNHEARD = ("failed", "unreachable")
@@ -92,14 +92,17 @@ async def _contacts(session: AsyncSession, dispatch: DispatchRow, shadow: bool) 
 
 async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> Sequence[DispatchRow]:
     """What the customer heard or may have heard, oldest first. A shadow counts for another shadow only."""
-    account = select(col(CaseRow.account)).where(col(CaseRow.id) == dispatch.case_id).scalar_subquery()
+    of_case = select(col(CaseRow.account)).where(col(CaseRow.id) == dispatch.case_id)
+    of_card = select(col(CardCaseRow.account)).where(col(CardCaseRow.id) == dispatch.case_id)
+    account = func.coalesce(of_case.scalar_subquery(), of_card.scalar_subquery())
     unheard = _UNHEARD if shadow else (*_UNHEARD, _SHADOW)
     query = (
         select(DispatchRow)
-        .join(CaseRow, col(CaseRow.id) == col(DispatchRow.case_id))
+        .outerjoin(CaseRow, col(CaseRow.id) == col(DispatchRow.case_id))
+        .outerjoin(CardCaseRow, col(CardCaseRow.id) == col(DispatchRow.case_id))
         .where(
             col(DispatchRow.customer) == dispatch.customer,
-            col(CaseRow.account) == account,
+            func.coalesce(col(CaseRow.account), col(CardCaseRow.account)) == account,
             col(DispatchRow.claimed_at) > dispatch.claimed_at - LONGEST,
             or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate).notin_(unheard)),
         )

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from dunning.deliveries import Heard, replaces
@@ -14,7 +15,7 @@ from ledger.contacts import FREE, Terms, conversation, no_room, said_by_another
 from ledger.database import Database, changed, insert_once
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
-from ledger.tables import DispatchEventRow, DispatchRow
+from ledger.tables import CardCaseRow, CaseRow, DispatchEventRow, DispatchRow
 
 #: The fate that a provider's later word may still replace.
 UNKNOWN = "unknown"
@@ -64,6 +65,7 @@ class Dispatches:
             col(DispatchRow.channel) == channel,
         )
         async with self._database.write() as session:
+            await _must_be_of_a_case(session, case_id)
             await self._database.alone(session, conversation(customer))
             while (row := (await session.scalars(select(DispatchRow).where(same))).first()) is None:
                 said = await said_by_another(session, dispatch, terms)
@@ -185,3 +187,10 @@ class Dispatches:
         query = select(DispatchRow).where(where).order_by(col(DispatchRow.claimed_at), col(DispatchRow.id))
         async with self._database.read() as session:
             return tuple(from_row(DispatchRecord, row) for row in await session.scalars(query))
+
+
+async def _must_be_of_a_case(session: AsyncSession, case_id: str) -> None:
+    """A message belongs to an invoice's or a card's case; no foreign key can say so of two tables."""
+    known = or_(exists().where(col(CaseRow.id) == case_id), exists().where(col(CardCaseRow.id) == case_id))
+    if not await session.scalar(select(known)):
+        raise NotInLedger(f"{case_id} is not in the ledger: claim it before you record anything of it")

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from ledger.addresses import Addresses
 from ledger.attempts import Attempts
+from ledger.cards import CardCases
 from ledger.cases import Cases
 from ledger.charges import Charges
 from ledger.consents import Consents
@@ -38,6 +39,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.cases = Cases(database)
+        self.cards = CardCases(database)
         self.attempts = Attempts(database)
         self.charges = Charges(database)
         self.dispatches = Dispatches(database)

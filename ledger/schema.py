@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, event
 
 from ledger.database import engine_options, prepare_sqlite, writing
 from ledger.errors import SchemaError
@@ -33,6 +33,9 @@ def upgrade(url: str) -> None:
         if _state(connection) == "newer":
             raise SchemaError(_remedy(url, "newer"))
         command.upgrade(_config(connection), "head")
+        on_sqlite = connection.dialect.name == "sqlite"
+        if on_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+            raise SchemaError("the upgrade would leave rows that refer to nothing: nothing was changed")
 
 
 def schema_state(url: str) -> SchemaState:
@@ -85,6 +88,8 @@ def _connect(url: str, *, writes: bool) -> Iterator[Connection]:
     try:
         if parsed.get_backend_name() == "sqlite":
             prepare_sqlite(engine)
+            if writes:
+                event.listen(engine, "connect", _tables_may_be_replaced)
         with (writing(engine) if writes else engine).begin() as connection:
             if writes and parsed.get_backend_name() == "postgresql":
                 # One upgrade at a time; the lock ends with the transaction. The number is ours and arbitrary.
@@ -92,6 +97,15 @@ def _connect(url: str, *, writes: bool) -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+def _tables_may_be_replaced(connection: Any, _record: object) -> None:
+    """SQLite changes a table by copying it, and would not drop the old one while rows refer to it.
+
+    Outside of a transaction only; what refers to nothing is looked for before the upgrade is committed
+    (sqlite.org/lang_altertable.html, "Making other kinds of table schema changes").
+    """
+    connection.execute("PRAGMA foreign_keys = OFF")
 
 
 def _config(connection: Connection) -> Config:

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
+from dunning.expiry.card import CardOutcome
 from dunning.reconciliation import Kind, Remedy
 from dunning.values import Channel, Outcome, RecoveredVia, Stage, WaitingOn
 from ledger.types import Json, Name, UtcDateTime, Words
@@ -105,12 +106,45 @@ class CaseRow(Row, table=True):
     owed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # Stripe last listed it as open
 
 
+class CardCaseRow(Row, table=True):
+    """A card that expires before its next charge: one conversation with its customer."""
+
+    __tablename__ = "card_cases"
+    __table_args__ = (
+        UniqueConstraint("account", "method", "expiry", "episode"),
+        Index("uq_card_cases_one_open", "account", "method", "expiry", **_open_only("closed_at")),
+        Index("ix_card_cases_customer", "account", "customer"),
+        Index("ix_card_cases_next_at", "next_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    account: str
+    method: str  # Stripe's payment method
+    expiry: str  # "2031-09"
+    episode: int
+    workflow_id: str
+    run_id: str
+    customer: str
+    policy_name: str
+    policy_version: str
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+    charge_at: datetime = Field(sa_type=UtcDateTime)
+    outcome: CardOutcome | None = Field(default=None, sa_column=Column(Name(CardOutcome)))
+    closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    closed_reason: str = Field(default="", sa_type=Words)
+    stopped: bool = False  # a person ended it
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    next_what: str = Field(default="", sa_type=Words)
+    seq_base: int = 0  # where the entries of the current run begin
+    remembered_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class EntryRow(Row, table=True):
     """A line of a case's timeline: what happened, when, by whom, and why."""
 
     __tablename__ = "entries"
 
-    case_id: str = Field(primary_key=True, foreign_key="cases.id")
+    case_id: str = Field(primary_key=True)  # of `cases` or of `card_cases`
     seq: int = Field(primary_key=True)
     at: datetime = Field(sa_type=UtcDateTime)
     what: str = Field(sa_type=Words)
@@ -195,7 +229,7 @@ class DispatchRow(Row, table=True):
     )
 
     id: str = Field(primary_key=True)
-    case_id: str = Field(foreign_key="cases.id")
+    case_id: str  # of `cases` or of `card_cases`; `Dispatches.claim` refuses any other
     step: str
     channel: Channel = Field(sa_column=Column(Name(Channel), nullable=False))
     template: str

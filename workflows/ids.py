@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _INVOICE = "invoice-dunning/"
+_CARD = "card-expiry/"
 
 
 def invoice_dunning_id(invoice_id: str) -> str:
@@ -28,3 +29,14 @@ IMPORT = "reconciliation/import"
 def event_delivery_id(event_id: str, endpoint: str) -> str:
     """The id of the workflow that carries an event to an endpoint."""
     return f"event-delivery/{event_id}/{endpoint}"
+
+
+def card_expiry_id(method: str, expiry: str) -> str:
+    """The id of the workflow of a card: Stripe's payment method and the expiry ("2031-09")."""
+    return f"{_CARD}{method}/{expiry}"
+
+
+def card_of(workflow_id: str) -> tuple[str, str] | None:
+    """Payment method and expiry of a `card-expiry/…` workflow id, or None for any other id."""
+    method, _, expiry = workflow_id.removeprefix(_CARD).partition("/")
+    return (method, expiry) if workflow_id.startswith(_CARD) and method and expiry else None

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from dunning.step import applied
     from dunning.values import Outcome
     from dunning.view import Status, details, status
+    from workflows.errors import cause_of as _cause
     from workflows.levers import Levers
 
     # Each by its full name: `from workflows import options` would be loaded anew for every case.
@@ -154,7 +155,9 @@ class InvoiceDunning(Levers):
                 if isinstance(error.cause, ApplicationError) and error.cause.type == "InvalidInput":
                     raise error.cause from error
                 workflow.set_current_details(f"## Not opened yet\n\n{_cause(error)}\n\nTrying again.")
-                await workflow.sleep(PATIENCE.between_openings, summary=f"open again: {_cause(error)}"[:200])
+                await workflow.sleep(
+                    PATIENCE.between_openings, summary=f"open again: {_cause(error)}"[:200]
+                )
 
     async def _not_a_case(self, reason: str) -> Closed:
         facets = {"DunningStage": "closed", "DunningOutcome": str(Outcome.NOT_APPLICABLE)}
@@ -198,10 +201,3 @@ class InvoiceDunning(Levers):
         if self._state is None or self._policy is None:
             return None
         return offers(self._state, self._policy, asked_moment(args, workflow.now()))
-
-
-def _cause(error: ActivityError) -> str:
-    """One line that names what did not answer."""
-    cause = error.cause or error
-    text = getattr(cause, "message", "") or str(cause)
-    return text.splitlines()[0][:300] if text else type(cause).__name__

@@ -16,6 +16,7 @@ from activities.interface import (
     STRIPE_TASK_QUEUE,
     TASK_QUEUE,
     BillingActivities,
+    CardActivities,
     EmailActivities,
     SmsActivities,
 )
@@ -55,6 +56,8 @@ class Effect:
         }
 
 
+OPEN_CARD = Effect(CardActivities.open_card_case, STRIPE_TASK_QUEUE)
+READ_CARD = Effect(CardActivities.read_card, STRIPE_TASK_QUEUE)
 OPEN = Effect(BillingActivities.open_case, STRIPE_TASK_QUEUE)
 _EFFECTS: dict[str, Effect] = {
     "read_invoice": Effect(BillingActivities.read_invoice, STRIPE_TASK_QUEUE),

@@ -7,6 +7,9 @@ TEMPLATES: frozenset[str] = frozenset(
     {
         "invoice_due_soon",
         "invoice_overdue",
+        "card_expiring",
+        "card_expiring_last",
+        "renewal_upcoming",
         "payment_failed",
         "reminder",
         "impact",
@@ -29,7 +32,15 @@ TEMPLATES: frozenset[str] = frozenset(
 )
 
 #: The messages that ask for nothing, and need no link (`restored`: only when the payment arrived).
-NEEDS_NO_LINK: frozenset[str] = frozenset({"recovered", "restored", "survey"})
+NEEDS_NO_LINK: frozenset[str] = frozenset(
+    {"recovered", "restored", "survey", "card_expiring", "card_expiring_last", "renewal_upcoming"}
+)
+
+#: The messages about a charge to come, for which there is no invoice yet.
+ABOUT_A_CHARGE: frozenset[str] = frozenset({"card_expiring", "card_expiring_last", "renewal_upcoming"})
+
+#: The messages that are about a card, and name no amount: it is not known before discounts and tax.
+NAMES_NO_AMOUNT: frozenset[str] = frozenset({"card_expiring", "card_expiring_last"})
 
 #: The messages whose text names the last day of grace: one that was accepted is a notice of suspension.
 NAMES_LAST_DAY: frozenset[str] = frozenset(

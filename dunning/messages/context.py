@@ -41,6 +41,7 @@ class Business(Value):
     reply_to: Address | None = None  # a mailbox that somebody reads; None: `sender_email`
     postal_address: str | None = None
     support_contact: Line | None = None  # an address, a telephone number or a page
+    portal_url: Link = None  # where a customer changes the card while no invoice is open
     default_locale: str = "en"  # whose words a customer gets when there are none in the customer's language
 
 
@@ -70,6 +71,8 @@ class MessageContext(Value):
     due_on: date | None = None  # when the invoice is due that was sent instead of charged
     last_day: date | None = None
     suspended_on: date | None = None
+    charge_on: date | None = None  # messages about a charge to come: its day
+    card_expires: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}$")  # "2031-09", its last month
     paid: bool = True  # `restored`: False when a person gave access back before the money came
     subscription_ended: bool = False  # `survey`: True when the subscription was canceled
     granted_days: int | None = Field(default=None, ge=1)  # `extension_granted`: how many days were added

@@ -78,6 +78,15 @@ def full_day(day: date, locale: Locale) -> str:
     return format_date(day, "full", locale=locale)
 
 
+def month(written: str, locale: Locale) -> str:
+    """A month such as "2031-09" with its name and year."""
+    year, number = (int(part) for part in written.split("-"))
+    first = date(year, number, 1)
+    if locale.language == "th":
+        return format_date(first, f"MMMM 'พ.ศ.' '{year + _BUDDHIST_YEARS}'", locale=locale)
+    return format_skeleton("yMMMM", first, locale=locale)
+
+
 def short_day(day: date, locale: Locale) -> str:
     """A day with its short month and without year."""
     return format_skeleton("MMMd", day, locale=locale)

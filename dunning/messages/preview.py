@@ -25,6 +25,9 @@ from dunning.values import Channel, DeclineClass, Value
 _ORDER = (
     "invoice_due_soon",
     "invoice_overdue",
+    "renewal_upcoming",
+    "card_expiring",
+    "card_expiring_last",
     "payment_failed",
     "reminder",
     "impact",
@@ -127,6 +130,8 @@ def _contexts(template: str, locale: str, business: Business) -> list[tuple[str,
         last_day=_LAST_DAY,
         day=_NEXT_ATTEMPT,
         suspended_on=_SUSPENDED,
+        charge_on=_NEXT_ATTEMPT,
+        card_expires="2031-08",
         granted_days=7,
         locale=locale,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from babel import Locale
 
-from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
+from dunning.messages import ABOUT_A_CHARGE, NAMES_DUE_DAY, NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES
 from dunning.messages.catalogue import (
     NEUTRAL,
     SENT,
@@ -23,7 +23,7 @@ from dunning.messages.catalogue import (
     unmarked,
 )
 from dunning.messages.context import MessageContext, Rendered
-from dunning.messages.locales import full_day, isolated, short_day, without_isolates
+from dunning.messages.locales import full_day, isolated, month, short_day, without_isolates
 from dunning.messages.sms import is_gsm7, normalise, segments
 from dunning.money import Money, format_money, parse_locale
 from dunning.values import Channel, DeclineClass
@@ -62,7 +62,10 @@ def render(
         raise RenderError(f"message {template!r} names the last day of grace: give `last_day`")
     if template in NAMES_DUE_DAY and context.due_on is None:
         raise RenderError(f"message {template!r} names the day on which the invoice is due: give `due_on`")
-    if context.pay_url is None and not (template in NEEDS_NO_LINK and context.paid):
+    if template in ABOUT_A_CHARGE and context.charge_on is None:
+        raise RenderError(f"message {template!r} is about a charge to come: give `charge_on`")
+    asks_nothing = template in NEEDS_NO_LINK and (context.paid or template in ABOUT_A_CHARGE)
+    if context.pay_url is None and not asks_nothing:
         raise RenderError(f"message {template!r} leads to the customer's page: give `pay_url`")
     catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
     message = catalogue.message(template)
@@ -173,6 +176,9 @@ def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> d
         "day": _day(context.day, locale),
         "day_short": short_day(context.day, locale) if context.day else None,
         "suspended_on": _day(context.suspended_on, locale),
+        "charge_on": _day(context.charge_on, locale),
+        "charge_on_short": short_day(context.charge_on, locale) if context.charge_on else None,
+        "card_expires": month(context.card_expires, locale) if context.card_expires else None,
         "granted_days": context.granted_days and catalogue.counted(counts.granted_days, context.granted_days),
         "open_invoices": context.open_invoices > 1
         and catalogue.counted(counts.open_invoices, context.open_invoices),

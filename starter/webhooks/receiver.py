@@ -39,7 +39,6 @@ from workflows.ids import payment_report_id
 
 log = structlog.get_logger(__name__)
 
-WORKFLOW = "InvoiceDunning"
 SIGNAL = "billing_event"
 #: A customer with more open cases than this has other problems; the rest is found by the cases' own reading.
 MOST_CASES = 100
@@ -164,14 +163,19 @@ class Receiver:
         if query.charge is not None:
             return await self._look_up_payment(query, query.charge)
         if query.invoice is None:
+            cards = await self._ledger.cards.concerned(
+                query.account, customer=query.customer, method=query.method
+            )
+            if query.method is not None:
+                return Found(cards=cards)
             page = await cases.find(
                 account=query.account,
-                customer=query.customer,
+                customer=query.customer if query.subscription is None else None,
                 subscription=query.subscription,
                 open_only=True,
                 limit=MOST_CASES,
             )
-            return Found(open=page.cases)
+            return Found(open=page.cases, cards=cards)
         latest = await cases.by_invoice(query.account, query.invoice)
         if event.type != "invoice.paid" or latest is None or latest.open or latest.subscription is None:
             return Found(latest=latest)
@@ -234,7 +238,7 @@ class Receiver:
         if not wake.start:
             return await self.tell(wake.workflow_id, hint)
         opening = self._client.start_workflow(
-            WORKFLOW,
+            wake.workflow,
             dict(wake.input),
             id=wake.workflow_id,
             task_queue=TASK_QUEUE,

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from dunning.expiry.timing import written_expiry
 from dunning.reports import FREEZING, REPORTS, UnknownPayment
 from dunning.values import Outcome
+from ledger.cards import CardCaseRecord
 from ledger.records import CaseRecord
 from starter.webhooks.refusals import BadSignature, Malformed
-from workflows.ids import invoice_dunning_id
+from workflows.ids import card_expiry_id, invoice_dunning_id
 
 #: How far the time of a signature may lie from ours, in seconds (docs.stripe.com/webhooks). Stripe signs
 #: every redelivery anew. The SDK refuses old times only; a future one is as wrong.
@@ -28,13 +30,16 @@ TOLERANCE = 300
 OWN_CALLS = "dunning-"
 _LONGEST_TEXT = 500
 
+#: Stripe's only word of a card that will expire: about objects of before payment methods.
+EXPIRING = "customer.source.expiring"
+
 #: These open a case,
 FAILURES = frozenset({"invoice.payment_failed", "invoice.payment_action_required"})
 #: and these that of an invoice which is sent: nothing of it can fail. Stripe tells the last two only where an
 #: automation of the account says so.
 SENT = frozenset({"invoice.finalized", "invoice.sent", "invoice.will_be_due", "invoice.overdue"})
 
-Subject = Literal["invoice", "subscription", "customer", "charge"]
+Subject = Literal["invoice", "subscription", "customer", "charge", "method"]
 
 #: By what the cases are found that an event concerns. An event of another type is not needed.
 CONCERNS: Mapping[str, Subject] = {
@@ -53,6 +58,8 @@ CONCERNS: Mapping[str, Subject] = {
     "payment_method.attached": "customer",
     "payment_method.updated": "customer",
     "payment_method.automatically_updated": "customer",
+    "payment_method.detached": "method",
+    "customer.source.expiring": "method",
     "setup_intent.succeeded": "customer",
     **dict.fromkeys(REPORTS, "charge"),
 }
@@ -183,6 +190,7 @@ class Query:
     subscription: str | None = None
     customer: str | None = None
     charge: str | None = None
+    method: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,7 @@ class Found:
 
     latest: CaseRecord | None = None  # of the invoice, or of the invoice that the charge was for
     open: tuple[CaseRecord, ...] = ()  # of the subscription or the customer
+    cards: tuple[CardCaseRecord, ...] = ()  # open cases of cards, of the customer or the method
     suspended: bool = False  # the invoice still causes a suspension
     card: str | None = None  # the fingerprint of what the charge was made with
     stranger: bool = False  # nobody here knows whose payment it was, and cases are open
@@ -203,6 +212,7 @@ class Wake:
     workflow_id: str
     start: bool = False
     input: Mapping[str, str] = field(default_factory=dict)
+    workflow: str = "InvoiceDunning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +249,8 @@ def query_of(event: StripeEvent) -> Query | Route:
         return Route(why=f"it names no {subject}")
     if subject == "charge":
         return Query(event.account, charge=named, customer=_customer_of(event))
+    if subject == "subscription":
+        return Query(event.account, subscription=named, customer=_customer_of(event))
     return Query(event.account, **{subject: named})
 
 
@@ -250,9 +262,23 @@ def route(event: StripeEvent, found: Found) -> Route:
         return _route_invoice(event, found)
     if CONCERNS[event.type] == "charge":
         return _route_report(event, found)
-    if not found.open:
+    cards = tuple(Wake(card.workflow_id) for card in found.cards)
+    if event.type == EXPIRING and not cards:
+        return _route_expiring(event)
+    if not found.open and not cards:
         return Route(why="no open case is concerned")
-    return Route(tuple(Wake(case.workflow_id) for case in _oldest_first(found.open)))
+    return Route((*(Wake(case.workflow_id) for case in _oldest_first(found.open)), *cards))
+
+
+def _route_expiring(event: StripeEvent) -> Route:
+    """Stripe says of old cards alone that they will expire; the rest is found by scanning."""
+    method = _text(event.object.get("id"))
+    year, month = event.object.get("exp_year"), event.object.get("exp_month")
+    if method is None or not isinstance(year, int) or not isinstance(month, int):
+        return Route(why="it names no card")
+    start = {"payment_method_id": method} | ({"account": event.account} if event.account else {})
+    workflow_id = card_expiry_id(method, written_expiry(year, month))
+    return Route((Wake(workflow_id, start=True, input=start, workflow="CardExpiry"),))
 
 
 def _route_failure(event: StripeEvent, latest: CaseRecord | None) -> Route:
@@ -322,6 +348,8 @@ def _not_dunned(event: StripeEvent) -> str:
 def _subject_id(event: StripeEvent, subject: Subject) -> str | None:
     """The id by which cases are found. Objects of that kind carry it as `id`, others name it."""
     own_kind = {"invoice": "invoice.", "subscription": "customer.subscription.", "customer": "customer."}
+    if subject == "method":
+        return _text(event.object.get("id"))
     if subject in own_kind and event.type.startswith(own_kind[subject]):
         return _text(event.object.get("id"))
     return _id_in(event.object.get(subject))

@@ -44,6 +44,8 @@ FACTS = MessageContext(
     next_attempt_on=date(2026, 12, 20),
     last_day=date(2026, 12, 24),
     suspended_on=date(2026, 12, 25),
+    charge_on=date(2026, 12, 20),
+    card_expires="2026-11",
 )
 
 
