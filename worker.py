@@ -32,6 +32,7 @@ from activities.policy_book import PolicyBook
 from activities.posting import Poster
 from activities.reconciling import Reconciling
 from activities.records import LedgerRecords
+from activities.scanning import CardScan
 from activities.sms import ProviderSms
 from activities.texter import TwilioTexter
 from activities.watching import RiskWatch
@@ -56,11 +57,12 @@ from workflows.options import PATIENCE
 from workflows.payment_report import PaymentReport
 from workflows.reconciliation import Reconciliation
 from workflows.risk_review import RiskReview
+from workflows.sweeps import ExpiringCardScan
 
 log = logging.getLogger("dunning.worker")
 
 WORKFLOWS: list[type] = [
-    InvoiceDunning, CardExpiry, EventDelivery, PaymentReport, Reconciliation, RiskReview,
+    InvoiceDunning, CardExpiry, EventDelivery, ExpiringCardScan, PaymentReport, Reconciliation, RiskReview,
 ]  # fmt: skip
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
@@ -120,6 +122,7 @@ def make_workers(
         activities=[
             cards.open_card_case,
             cards.read_card,
+            CardScan(deps).scan_page,
             billing.open_case,
             billing.read_invoice,
             billing.charge,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.context import Deps, business_time, invalid_input
 from activities.interface import CardActivities, CardRecordActivities
 from activities.reader import InvoiceReader, Reading
-from activities.renewals import RenewalCalls, RenewingSubscription, expiry_of, renewal_of
+from activities.renewals import RenewalCalls, draft_of, expiry_of, renewal_of
 from activities.stripe_calls import StripeCalls
-from activities.stripe_objects import PaymentMethod, StripeInvoice
+from activities.stripe_objects import StripeInvoice
 from activities.stripe_reading import gone, traits_of, zone_of
 from activities.watching import RiskWatch
 from dunning.case import CaseRef
@@ -38,7 +40,7 @@ class CardReader:
     """Reads a card, and what it will be charged for, in the shape that senders know from invoices."""
 
     def __init__(self, deps: Deps) -> None:
-        self._ledger = deps.ledger
+        self._ledger, self._policies = deps.ledger, deps.policies
         self._watch = RiskWatch(deps.ledger, deps.policies)
         self._calls = RenewalCalls(deps.stripe)
         self._invoices = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
@@ -47,13 +49,20 @@ class CardReader:
         """The facts of a card now. `customer` is whose it was, should it be detached meanwhile."""
         return (await self._read(account, method, customer))[0]
 
-    async def opening(self, account: str, method: str) -> tuple[CardFacts, Traits]:
-        """The facts of a card now, and what the segments of policies go by."""
+    async def opening(self, account: str, method: str) -> tuple[CardFacts, Policy]:
+        """The facts of a card now, and the policy of the customer's segment."""
         facts, told = await self._read(account, method, "")
-        if told is None:
-            return facts, Traits()
-        risk, _ = await self._watch.look(account, facts.customer, facts.read_at)
-        return facts, traits_of(told, risk.level)
+        return facts, await self.policy(account, told, facts.read_at)
+
+    async def policy(self, account: str, told: StripeInvoice | None, at: datetime) -> Policy:
+        """The policy of the customer's segment. A mistake in it is mended there, and the case opens then."""
+        try:
+            traits = Traits()
+            if told is not None:
+                traits = traits_of(told, (await self._watch.look(account, told.customer_id, at))[0].level)
+            return self._policies.load(choose(self._policies.segments(), traits))
+        except PolicyError as error:
+            raise ApplicationError(str(error), type="PolicyUnusable") from None
 
     async def upcoming(self, ref: CaseRef, charge: NextCharge) -> Reading:
         """The charge that a message is about, as a draft; gone when it is not true any more."""
@@ -87,34 +96,14 @@ class CardReader:
         facts = facts.model_copy(
             update={"renewals": tuple(r for r in renewals if r), "dunned": bool(open_cases.cases)}
         )
-        told = _draft(subscriptions, card)
+        first = next((s for s in subscriptions if s.who is not None), None)
+        told = draft_of(first, card) if first is not None else None
         if told is None:
             return facts, None
         ref = CaseRef(case_id="", invoice_id="", account=account)
         channels = await self._invoices.channels(ref, told, at)
         known = {"channels": channels, "zone": zone_of(told), "livemode": told.livemode}
         return facts.model_copy(update=known), told
-
-
-def _draft(
-    subscriptions: tuple[RenewingSubscription, ...], card: PaymentMethod | None
-) -> StripeInvoice | None:
-    """The next invoice of the card, as far as a message needs it: whose, and charged to what."""
-    first = next((s for s in subscriptions if s.who is not None), None)
-    if first is None:
-        return None
-    return StripeInvoice.model_validate(
-        {
-            "id": "",
-            "status": "draft",
-            "currency": first.currency,
-            "amount_remaining": sum(item.amount for item in first.items.data),
-            "lines": {"data": [{"pricing": {"price_details": item.names}} for item in first.items.data]},
-            "customer": first.who.model_dump(exclude={"default_source"}) if first.who else None,
-            "livemode": first.livemode,
-            "default_payment_method": card.model_dump() if card else None,
-        }
-    )
 
 
 class StripeCards(CardActivities):
@@ -132,8 +121,8 @@ class StripeCards(CardActivities):
         """
         start, at = order.start, business_time()
         named = self._policy(start.policy) if start.policy else None
-        facts, traits = await self._reader.opening(start.account, start.payment_method_id)
-        policy = named or self._policy_of(traits)
+        facts, policy = await self._reader.opening(start.account, start.payment_method_id)
+        policy = named or policy
         ref = CardRef(case_id="", method=facts.method, expiry=facts.expiry or "", account=start.account)
         state = open_card(ref, facts, policy, at)
         if isinstance(state, str):
@@ -165,13 +154,6 @@ class StripeCards(CardActivities):
             return self._policies.load(name)
         except PolicyError as error:
             raise invalid_input(str(error)) from None
-
-    def _policy_of(self, traits: Traits) -> Policy:
-        """The policy of the customer's segment. A mistake in it is mended there, and the case opens then."""
-        try:
-            return self._policies.load(choose(self._policies.segments(), traits))
-        except PolicyError as error:
-            raise ApplicationError(str(error), type="PolicyUnusable") from None
 
     @activity.defn(name="read_card")
     async def read_card(self, order: CardOrder) -> CardRead:

@@ -14,6 +14,7 @@ from dunning.case import Charged, EffectDone, InvoiceRead, MessageSent, Opened
 from dunning.decision import OpenOrder, Order, Question, Step
 from dunning.endpoints import Delivered, DeliveryOrder
 from dunning.expiry.card import CardOpened, CardOpenOrder, CardOrder, CardQuestion, CardRead, CardStep
+from dunning.expiry.scan import ScanOrder, ScanPage
 from dunning.reconciliation import (
     BeginTour,
     Examined,
@@ -176,6 +177,15 @@ class CardActivities(ABC):
     @abstractmethod
     async def read_card(self, order: CardOrder) -> CardRead:
         """Read the card and what it will be charged for."""
+
+
+class ScanActivities(ABC):
+    """Looks for cards that expire before their next charge."""
+
+    @activity.defn(name="scan_page")
+    @abstractmethod
+    async def scan_page(self, order: ScanOrder) -> ScanPage:
+        """Look at one page of subscriptions."""
 
 
 class CardRecordActivities(ABC):

@@ -319,6 +319,11 @@ class ControlClient:
         wish = {"subscription_id": subscription_id, "action": action}
         return dict(await self._call("POST", "stripe/exhaust_retries", wish))
 
+    async def multiply(self, subscription_id: str, copies: int) -> list[dict[str, str]]:
+        """As many subscribers more like this one. Returns the ids of each."""
+        wish = {"subscription_id": subscription_id, "copies": copies}
+        return list(await self._call("POST", "stripe/multiply", wish))
+
     async def bank_seconds(self, seconds: float) -> None:
         """Let every charging call take so many real seconds."""
         await self._call("POST", "stripe/set_bank_seconds", {"seconds": seconds})

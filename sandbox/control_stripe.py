@@ -73,6 +73,13 @@ class Decided(CallBody):
     status: Literal["won", "lost"]
 
 
+class Copies(CallBody):
+    """As many subscribers more like this one."""
+
+    subscription_id: str
+    copies: int = Field(ge=1, le=100_000)
+
+
 class BankSpeed(CallBody):
     """How long a charging call takes, in real seconds."""
 
@@ -117,6 +124,7 @@ def stripe_calls(world: World) -> list[tuple[str, str, Handler]]:
         ),
         ("dispute", Disputed, lambda w, wish: stripe.dispute(w, wish.charge_id, wish.amount)),
         ("close_dispute", Decided, lambda w, wish: stripe.close_dispute(w, wish.dispute_id, wish.status)),
+        ("multiply", Copies, lambda w, wish: stripe.multiply(w, wish.subscription_id, wish.copies)),
         ("set_bank_seconds", BankSpeed, bank_speed),
     ]
     posts = [("POST", f"stripe/{path}", _answering(world, kind, act)) for path, kind, act in acts]

@@ -45,6 +45,7 @@ class Renewal(Value):
     at: datetime
     charges: bool = True  # False: canceled by then, paused, or sent as an invoice
     method: str | None = None  # what Stripe would charge, by its order
+    expiry: str | None = None  # its expiry; None: it does not expire by itself
     backup: str | None = None  # another method that comes later in that order ...
     backup_expiry: str | None = None  # ... and when it expires; None: it does not
     amount: int = 0

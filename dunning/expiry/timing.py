@@ -9,6 +9,8 @@ from dunning.decision import NextCharge
 from dunning.expiry.card import CardFacts, Renewal
 
 _MONTHS = 12
+#: Where every day begins first.
+EARLIEST = "Pacific/Kiritimati"
 
 
 def written_expiry(year: int, month: int) -> str:
@@ -40,6 +42,13 @@ def worth_saying(card: CardFacts, charge: NextCharge) -> bool:
     if card.expiry != charge.expiry or not dangers or card.dunned:
         return False
     return dangers[0].at == charge.at and not all(rescued(r, charge.zone) for r in dangers)
+
+
+def in_danger(renewal: Renewal) -> bool:
+    """Whether the card may be dead by the charge in some zone of the world: worth a closer look."""
+    if renewal.expiry is None or not renewal.charges:
+        return False
+    return renewal.at >= expired_from(renewal.expiry, EARLIEST)
 
 
 def rescued(renewal: Renewal, zone: str) -> bool:

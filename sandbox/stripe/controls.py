@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from sandbox.stripe import collection, lifecycle
+from sandbox.stripe import bulk, collection, lifecycle
 from sandbox.stripe.cards import Outcome, read_outcome
 from sandbox.stripe.errors import invalid_request
 from sandbox.stripe.methods import update_by_network
@@ -209,6 +209,13 @@ def exhaust_retries(
             account.retry_schedule.pop(invoice["id"], None)
             invoice["next_payment_attempt"] = collection.next_attempt(account, invoice)
     return subscription
+
+
+@_control
+def multiply(world: World, subscription_id: str, copies: int) -> list[dict[str, str]]:
+    """As many subscribers more like this one. Returns the ids of each (see `sandbox.stripe.bulk`)."""
+    account, subscription = books_of(world).owner("subscription", subscription_id)
+    return bulk.multiply(account, subscription, copies)
 
 
 @_control

@@ -171,7 +171,9 @@ class Api:
         # From here to the answer nothing awaits: an execution is atomic, as Stripe's locks make it.
         with self._books.lock:
             result = endpoint.handler(Call(account, params, path, ids, origin))
-            return 200, json.dumps(render(account, result, params.texts("expand")), indent=2).encode()
+            indent = None if result.get("object") == "list" else 2  # indenting a long list is slow
+            answer = render(account, result, params.texts("expand"))
+            return 200, json.dumps(answer, indent=indent).encode()
 
     def _route(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
         for endpoint in self._endpoints:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from sandbox.stripe.errors import invalid_request, parameter_invalid
@@ -40,12 +39,19 @@ def _confirmation_secret(account: Account, invoice: Obj) -> Obj | None:
     return {"client_secret": intent["client_secret"], "type": "payment_intent"}
 
 
+def plain_copy(value: Any) -> Any:
+    """A copy of plain JSON, many times faster than `copy.deepcopy`: a long list has thousands of nodes."""
+    if isinstance(value, dict):
+        return {key: plain_copy(item) for key, item in value.items()}
+    return [plain_copy(item) for item in value] if isinstance(value, list) else value
+
+
 def render(account: Account, obj: Obj, expand: list[str]) -> Obj:
     """A copy of `obj` with the paths of `expand` replaced by objects.
 
     Raises StripeError 400 for a path that cannot be expanded or goes deeper than four levels.
     """
-    rendered = copy.deepcopy(obj)
+    rendered: Obj = plain_copy(obj)
     for path in expand:
         parts = path.split(".")
         if len(parts) > _MAX_DEPTH:
@@ -62,7 +68,7 @@ def _expand(account: Account, node: Obj, parts: list[str], path: str) -> None:
     head, rest = parts[0], parts[1:]
     if head not in node:
         try:
-            node[head] = copy.deepcopy(includable(account, node, head))
+            node[head] = plain_copy(includable(account, node, head))
         except KeyError:
             raise _not_expandable(path) from None
     value = node[head]
@@ -70,7 +76,7 @@ def _expand(account: Account, node: Obj, parts: list[str], path: str) -> None:
         target = account.find(value)
         if target is None:
             raise _not_expandable(path)
-        value = node[head] = copy.deepcopy(target)
+        value = node[head] = plain_copy(target)
     elif not rest and not isinstance(value, (dict, list, type(None))):
         raise _not_expandable(path)
     if not rest:

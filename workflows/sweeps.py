@@ -1,0 +1,69 @@
+"""ExpiringCardScan: finds the cards that need a case, once a day by a schedule."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.workflow import ParentClosePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE, ScanActivities
+    from dunning.expiry.scan import Found, Scanned, ScanOrder, ScanPage, onwards, parse_wish
+    from workflows.ids import card_expiry_id
+
+#: One page is one call to Stripe, so the queue's limit is the scan's. A missing heartbeat tells of a dead
+#: worker within a minute; the next try asks for the same page, and no card gets a second case.
+_PAGE: dict[str, Any] = {
+    "task_queue": STRIPE_TASK_QUEUE,
+    "start_to_close_timeout": timedelta(minutes=5),
+    "heartbeat_timeout": timedelta(minutes=1),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)),
+}
+
+
+@workflow.defn(name="ExpiringCardScan")
+class ExpiringCardScan:
+    """Page by page through all subscriptions; every rule is in `dunning.expiry`."""
+
+    @workflow.run
+    async def run(self, *args: Any) -> Scanned:
+        """Input: nothing, or one JSON object with `account` (a Stripe Connect account)."""
+        try:
+            done = parse_wish(args)
+        except ValueError as error:
+            raise ApplicationError(str(error), type="InvalidInput", non_retryable=True) from error
+        while True:
+            page: ScanPage = await workflow.execute_activity_method(
+                ScanActivities.scan_page,
+                ScanOrder(account=done.account, status=done.status, after=done.after),
+                summary=f"{done.status} subscriptions, {done.looked_at} looked at",
+                **_PAGE,
+            )
+            started = sum([await self._start(found, done.account) for found in page.found])
+            done = onwards(done, page, started)
+            workflow.set_current_details(
+                f"{done.looked_at} subscriptions looked at, {done.started} cases opened, {done.known} known"
+            )
+            if done.status is None:
+                return Scanned(looked_at=done.looked_at, started=done.started, known=done.known)
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(done.model_dump(mode="json"))
+
+    async def _start(self, found: Found, account: str) -> int:
+        """Open the case of a card; it outlives the scan. 0 when it runs already."""
+        given = {"payment_method_id": found.method} | ({"account": account} if account else {})
+        try:
+            await workflow.start_child_workflow(
+                "CardExpiry",
+                given,
+                id=card_expiry_id(found.method, found.expiry),
+                task_queue=TASK_QUEUE,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+            )
+        except WorkflowAlreadyStartedError:
+            return 0
+        return 1
