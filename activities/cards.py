@@ -13,7 +13,7 @@ from activities.reader import InvoiceReader, Reading
 from activities.renewals import RenewalCalls, draft_of, expiry_of, renewal_of
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import StripeInvoice
-from activities.stripe_reading import gone, traits_of, zone_of
+from activities.stripe_reading import gone, traits_of, where_of, zone_of
 from activities.watching import RiskWatch
 from dunning.case import CaseRef
 from dunning.decision import NextCharge
@@ -102,7 +102,14 @@ class CardReader:
             return facts, None
         ref = CaseRef(case_id="", invoice_id="", account=account)
         channels = await self._invoices.channels(ref, told, at)
-        known = {"channels": channels, "zone": zone_of(told), "livemode": told.livemode}
+        where = where_of(told)
+        known = {
+            "channels": channels,
+            "zone": zone_of(told),
+            "zones": where.zones,
+            "place": where.place,
+            "livemode": told.livemode,
+        }
         return facts.model_copy(update=known), told
 
 

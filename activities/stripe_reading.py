@@ -70,7 +70,7 @@ def invoice_facts(
     paid = invoice.status == "paid"
     upcoming, due = invoice.next_payment_attempt, invoice.due_date
     place, method = method_to_charge(invoice)
-    where = _where(invoice)
+    where = where_of(invoice)
     return Invoice(
         id=invoice.id,
         read_at=at,
@@ -142,7 +142,7 @@ def agreed_to_backup(invoice: StripeInvoice) -> bool:
     return said.strip().lower() in YES
 
 
-def _where(invoice: StripeInvoice) -> Whereabouts:
+def where_of(invoice: StripeInvoice) -> Whereabouts:
     """Where the customer may be. The billing address, the number and the language stay here."""
     who = invoice.who
     address = who.address if who else None

@@ -52,6 +52,9 @@ SCHEDULES: tuple[Declared, ...] = (
     Declared(
         "dunning/reconciliation", "Reconciliation", HOUR, HOUR / 6, HOUR, "compares Stripe with the engine"
     ),
+    Declared(
+        "dunning/expiring-cards", "ExpiringCardScan", DAY, HOUR, DAY / 2, "finds cards that expire too early"
+    ),
     Declared("dunning/risk-review", "RiskReview", DAY, HOUR, DAY / 2, "assesses every customer's risk"),
 )
 

@@ -61,6 +61,8 @@ class CardFacts(Value):
     expiry: str | None = None  # None: no card that expires (gone, detached, a wallet's, another kind)
     customer: str = ""
     zone: str | None = None
+    zones: tuple[str, ...] = ()  # those in which the customer may live, when no single one is known for sure
+    place: str = ""  # whose holidays count: ISO 3166, or nothing
     channels: tuple[Channel, ...] = ()
     renewals: tuple[Renewal, ...] = ()
     dunned: bool = False  # the customer hears of a failed invoice at present

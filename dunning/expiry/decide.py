@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from dunning.calendar import closing, decent, local_date
+from dunning.calendar import Where, closing, decent, local_date
 from dunning.decision import NextCharge, Send
 from dunning.expiry.card import (
     CardDecision,
@@ -100,13 +100,18 @@ def planned(state: CardState, policy: Policy) -> list[Word]:
 
 def _sequence(state: CardState, policy: Policy) -> Iterator[Word]:
     assert policy.card_expiry is not None
-    zone, hours = zone_of(state, policy), policy.messages.quiet_hours
+    where, hours = where_of(state, policy), policy.messages.quiet_hours
     for order, message in enumerate(policy.card_expiry.messages):
         at = max(state.charge_at - message.before_charge, state.opened_at)
         for channel in message.channels:
             waits = (w.until for w in state.waiting if (w.step, w.channel) == (message.step, channel))
             free = max([at, *waits])
-            yield (decent(free, zone, hours) if channel in hours.channels else free), order, message, channel
+            yield (decent(free, where, hours) if channel in hours.channels else free), order, message, channel
+
+
+def where_of(state: CardState, policy: Policy) -> Where:
+    """Where the customer may be: what quiet hours and holidays go by."""
+    return Where(state.card.zones or (zone_of(state, policy),), state.card.place)
 
 
 def zone_of(state: CardState, policy: Policy) -> str:
@@ -165,7 +170,7 @@ def _latest(state: CardState, policy: Policy, channel: Channel, now: datetime) -
     hours = policy.messages.quiet_hours
     limit = min(now + _SEND_WITHIN, state.charge_at)
     quiet = channel in hours.channels
-    return min(limit, closing(now, zone_of(state, policy), hours)) if quiet else limit
+    return min(limit, closing(now, where_of(state, policy), hours)) if quiet else limit
 
 
 def _read(state: CardState, now: datetime, reason: str, at: datetime) -> CardDecision:
