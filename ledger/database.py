@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
+from ledger import patient
 from ledger.errors import NotInLedger
 from ledger.tables import Row, table
 from ledger.types import dump_json
@@ -32,10 +33,13 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = parse_url(url, asynchronous=True)
-        self.engine = create_async_engine(self.url, **engine_options(self.url))
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        options = engine_options(self.url)
+        if self.is_sqlite:
+            options["connect_args"] |= {"async_creator_fn": patient.connect}
+        self.engine = create_async_engine(self.url, **options)
         self._writer = self.engine.execution_options(**{_WRITES: True})
         self._looker = self.engine.execution_options(**{_LOOKS: True})
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             prepare_sqlite(self.engine.sync_engine)
         # SQLite has one writer at a time and polls for its turn; inside a process a queue is faster and fair.
