@@ -27,8 +27,8 @@ from starter.settings import Purpose, Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-#: Workers believe what they read of the switch for a second. A case that is told of the lift earlier would be
-#: held once more, and look again only after an hour.
+#: Workers believe what they read of the switch for a second. Until then effects still leave the house after a
+#: halt; and a case that is told of the lift earlier would be held once more, and look again only after hours.
 _BELIEVED_SECONDS = 1.5
 
 run_app = typer.Typer()
@@ -67,6 +67,8 @@ async def _halt(settings: Settings, by: str, reason: str) -> dict[str, Any]:
     async with open_ledger(settings) as ledger:
         before = await ledger.switches.halted(max_age=0)
         now: Halt = before or await ledger.switches.halt(by, reason, datetime.now(UTC))
+    if before is None:
+        await asyncio.sleep(_BELIEVED_SECONDS)
     since = f"since {now.at:%Y-%m-%d %H:%M} UTC by {now.by}"
     text = f"halted already {since}" if before else f"halted {since}: nothing leaves the house"
     return {"halted": True, "by": now.by, "reason": now.reason, "at": now.at.isoformat(), "text": text}

@@ -142,9 +142,12 @@ class TestTheGlobalStop:
     async def test_is_thrown_once_and_lifted_with_waiting_cases_told(
         self, dunning: Dunning, engine: Engine
     ) -> None:
+        workers = engine.ledger.switches
+        assert await workers.halted() is None  # they believe so for a second
         thrown = await dunning("halt", "--reason", "wrong prices", "--by", "maria", "--json")
         try:
             assert (thrown.json["halted"], thrown.json["by"]) == (True, "maria")
+            assert await workers.halted() is not None  # nothing leaves the house any more
             again = await dunning("halt", "--by", "ben")
             assert "halted already" in again.out
             assert "by maria" in again.out
