@@ -12,7 +12,7 @@ help:
 	@echo "make dev     the demo's stack without its cast, to try things (ARGS=--json: one line for programs)"
 	@echo "make up      the engine against your Stripe, SendGrid and Twilio accounts"
 	@echo "make test    all tests (ARGS=-x tests/dunning: some)"
-	@echo "make chaos   three hundred cases in a storm of faults (CHAOS_SEED=7: the same one again)"
+	@echo "make chaos   a storm of faults over 300 cases, a scan of 10,000 cards (CHAOS_SEED=7: the same storm)"
 	@echo "make lint    ruff, strict types, import contracts"
 	@echo "make bench   the benchmark"
 	@echo "make lock    new locks from pyproject.toml"
@@ -34,8 +34,9 @@ chaos: export CHAOS_SEED ?= $(shell date +%s)
 chaos: export CHAOS_CASES ?= 300
 chaos: export CHAOS_KILLS ?= 10
 chaos: export CHAOS_BRUTAL ?= 1
+chaos: export CHAOS_SUBSCRIPTIONS ?= 10000
 chaos: $(VENV)/.installed-dev
-	@echo "CHAOS_SEED=$$CHAOS_SEED: $$CHAOS_CASES cases, $$CHAOS_KILLS kills"
+	@echo "CHAOS_SEED=$$CHAOS_SEED: $$CHAOS_CASES cases, $$CHAOS_KILLS kills, $$CHAOS_SUBSCRIPTIONS subscriptions"
 	@$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 lint: $(VENV)/.installed-dev
