@@ -9,10 +9,9 @@ from sqlmodel import col
 
 from dunning.values import Outcome
 from ledger.database import Database
-from ledger.outbox_tables import DeliveryRow
 from ledger.reconciliations import WHOLE
 from ledger.records import Counts
-from ledger.tables import AttemptRow, CaseRow, DispatchRow, FindingRow, ReconciliationRow
+from ledger.tables import AttemptRow, CaseRow, DeliveryRow, DispatchRow, FindingRow, ReconciliationRow
 
 
 async def count(database: Database) -> Counts:

@@ -15,9 +15,9 @@ from sqlmodel import col
 
 from dunning.case import Announcement
 from ledger.database import Database, changed, insert_once
-from ledger.outbox_tables import DeliveryAttemptRow, DeliveryRow, DisabledEndpointRow, EventRow
 from ledger.outgoing import DeliveryAttempt, DeliveryState, EventDelivery, EventRecord, Outgoing
 from ledger.records import from_row
+from ledger.tables import DeliveryAttemptRow, DeliveryRow, DisabledEndpointRow, EventRow
 
 _IN_HAND = ("pending", "started")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Index, Integer, text
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+)
 from sqlmodel import Field
 
-from ledger.tables import Row
+from ledger.tables.base import Row, where
 from ledger.types import Json, UtcDateTime, Words
-
-_PENDING = text("state = 'pending'")
 
 
 class EventRow(Row, table=True):
@@ -31,9 +33,7 @@ class DeliveryRow(Row, table=True):
     """One event for one endpoint: pending until a workflow carries it."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (
-        Index("ix_deliveries_pending", "event_id", sqlite_where=_PENDING, postgresql_where=_PENDING),
-    )
+    __table_args__ = (Index("ix_deliveries_pending", "event_id", **where("state = 'pending'")),)
 
     event_id: str = Field(primary_key=True, foreign_key="events.id")
     endpoint: str = Field(primary_key=True)
