@@ -9,7 +9,12 @@ from hypothesis import settings
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-pytest_plugins = ["tests.fixtures.databases", "tests.fixtures.temporal", "tests.fixtures.engine"]
+pytest_plugins = [
+    "tests.fixtures.databases",
+    "tests.fixtures.temporal",
+    "tests.fixtures.engine",
+    "tests.fixtures.gallery",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -174,12 +174,7 @@ class _Page(HTMLParser):
             self.sections.append(found.get("id") or "")
 
 
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The index of the gallery of all shipped locales."""
-    return preview(tmp_path_factory.mktemp("preview") / "deep" / "gallery")
-
-
+@pytest.mark.xdist_group("gallery")  # it is written once
 class TestGallery:
     def test_has_an_index_and_a_page_for_every_locale(self, gallery: Path) -> None:
         assert gallery.name == "index.html"

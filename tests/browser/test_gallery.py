@@ -1,0 +1,53 @@
+"""The gallery of messages on a small telephone, as `dunning templates preview` writes it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Tabs
+from tests.dunning.test_messages_locales import SHIPPED
+
+pytestmark = pytest.mark.xdist_group("gallery")  # it is written once
+
+_NARROW = (360, 740)
+_SECTION = re.compile(r"<section.*?</section>", re.DOTALL)
+_EMAIL = re.compile(r'srcdoc="[^"]*"')
+_WIDTHS = """() => [
+    ["the page", document.documentElement.scrollWidth],
+    ...Array.from(document.querySelectorAll("iframe[srcdoc]"), one =>
+        [one.title, one.contentDocument.documentElement.scrollWidth]),
+]"""
+
+
+async def test_the_index_needs_no_scrolling_sideways(gallery: Path, tabs: Tabs) -> None:
+    tab = await tabs.tab(_NARROW)
+    await tab.opens(gallery.as_uri())
+    assert not await tab.overflows()
+
+
+@pytest.mark.parametrize("locale", SHIPPED)
+async def test_no_message_needs_scrolling_sideways(
+    gallery: Path, tabs: Tabs, tmp_path: Path, locale: str
+) -> None:
+    tab = await tabs.tab(_NARROW, scripts=True)
+    await tab.opens(lightened(gallery.with_name(f"{locale}.html"), tmp_path).as_uri())
+    for scheme in ("light", "dark"):
+        await tab.page.emulate_media(color_scheme=scheme)
+        widths = await tab.page.evaluate(_WIDTHS)
+        assert len(widths) > 20
+        assert [(what, width) for what, width in widths if width > _NARROW[0]] == []
+
+
+def lightened(page: Path, folder: Path) -> Path:
+    """A copy with one e-mail of each message, the longest: a browser takes seconds for the hundred of a page."""
+    copy = folder / page.name
+    copy.write_text(_SECTION.sub(lambda found: _longest_email(found[0]), page.read_text("utf-8")), "utf-8")
+    return copy
+
+
+def _longest_email(section: str) -> str:
+    longest = max(_EMAIL.findall(section), key=len)
+    return _EMAIL.sub(lambda found: found[0] if found[0] == longest else "", section)
