@@ -42,7 +42,7 @@ async def test_no_message_needs_scrolling_sideways(
 
 
 def lightened(page: Path, folder: Path) -> Path:
-    """A copy with one e-mail of each message, the longest: a browser takes seconds for the hundred of a page."""
+    """A copy with one e-mail of each message, the longest: a hundred of them take a browser seconds."""
     copy = folder / page.name
     copy.write_text(_SECTION.sub(lambda found: _longest_email(found[0]), page.read_text("utf-8")), "utf-8")
     return copy
