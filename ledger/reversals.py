@@ -21,7 +21,7 @@ class Reversals:
 
     async def saw(self, account: str, invoice_id: str, reversal: Reversal, at: datetime) -> None:
         """Remember it. A later word on the same one replaces an earlier one, whichever arrives first."""
-        row = ReversalRow(account=account, invoice_id=invoice_id, told_at=at, **reversal.model_dump())
+        row = ReversalRow(account=account, invoice_id=invoice_id, told_at=at, **dict(reversal))
         key = (col(ReversalRow.account) == account, col(ReversalRow.id) == reversal.id)
         async with self._database.write() as session:
             if await insert_once(session, row):

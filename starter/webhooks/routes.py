@@ -57,9 +57,9 @@ def add_webhooks(app: FastAPI, settings: Settings, client: Client, ledger: Ledge
 def _guarded(provider: str, handle: Handler, metrics: Metrics) -> Handler:
     """The route, with the answers to everything that can be wrong."""
 
-    def failed(status: int, code: str, message: str) -> JSONResponse:
+    def failed(status: int, code: str, message: str, **why: str) -> JSONResponse:
         metrics.webhook_failures.labels(provider, code).inc()
-        log.warning("webhook not handled", provider=provider, code=code, message=message)
+        log.warning("webhook not handled", provider=provider, code=code, message=message, **why)
         return error_response(status, code, message)
 
     async def route(request: Request) -> Response:
@@ -73,7 +73,8 @@ def _guarded(provider: str, handle: Handler, metrics: Metrics) -> Handler:
             except Malformed as error:
                 return failed(400, "malformed", str(error))
             except EngineUnavailable as error:
-                return failed(503, error.code, error.message)
+                # What was said may name people; its kind alone tells a fault of ours from an outage.
+                return failed(503, error.code, error.message, cause=type(error.__cause__).__name__)
 
     return route
 

@@ -58,6 +58,14 @@ async def test_what_was_paid_in_part_is_recovered_in_part(ledger: Ledger) -> Non
     assert (found.failed, found.recovered, found.outcome) == (4900, 900, None)
 
 
+async def test_a_refund_of_which_stripe_tells_no_status_is_kept(ledger: Ledger) -> None:
+    """Stripe API reference, Refund.status: a nullable string."""
+    await claim_case(ledger)
+    await ledger.reversals.saw("", "in_1", REFUND.model_copy(update={"status": "", "charge": ""}), NOW)
+    (known,) = await ledger.reversals.of_invoice("", "in_1")
+    assert (known.amount, known.status, known.charge) == (500, "", "")
+
+
 async def test_the_later_word_on_a_dispute_counts_whichever_arrives_first(ledger: Ledger) -> None:
     won = DISPUTE.model_copy(update={"status": "won"})
     await claim_case(ledger)
