@@ -124,9 +124,7 @@ class Dispatching:
         if told is None or (this.send.to_debtor and not _still_owed(facts, this.send)):
             return this.ended("not_needed", f"the invoice is {facts.status}", facts)
         if self._address(told) is None or this.send.channel not in facts.channels:
-            return this.ended("unreachable", f"no address or no consent for {this.send.channel}")
-        if not await self._is_wanted(this, facts):
-            return this.ended("unreachable", "the customer unsubscribed from reminders")
+            return this.ended("unreachable", f"no address or no consent for {this.send.channel}", facts)
         others = await self._siblings.of(order.ref, this.send, facts.customer, facts.subscription)
         link = await self._link(this, told, facts)
         # Before the claim: what cannot be written was not sent.
@@ -134,12 +132,6 @@ class Dispatching:
         if this.send.channel is Channel.WHATSAPP and not self._content(this.send, words):
             return this.ended("unreachable", f"no approved template of WhatsApp in {words.locale}", facts)
         return await self._claimed(this, told, facts, words, told_of(this.send, others))
-
-    async def _is_wanted(self, this: Try, facts: Invoice) -> bool:
-        """Whether the customer wants e-mails of this group; what is not optional is always wanted."""
-        if this.send.group == "critical" or this.send.channel is not Channel.EMAIL:
-            return True
-        return await self._ledger.consents.wants_reminders(this.order.ref.account, facts.customer)
 
     async def _before(self, this: Try) -> MessageSent | None:
         """What an earlier try of the same message left in the ledger."""
@@ -173,9 +165,13 @@ class Dispatching:
                 told=others,
                 merge=this.send.merge,
                 names=this.send.last_day if this.send.names_last_day else None,
+                group=this.send.group,
             ),
             address=fingerprint(self._address(told) or ""),
         )
+        if claim.state == "unwelcome":
+            channels = await self._reader.channels(this.order.ref, told, this.at)
+            return this.ended("unreachable", claim.why, facts.model_copy(update={"channels": channels}))
         if claim.said_by is not None:
             return this.merged(claim.said_by, facts)
         if claim.refusal is not None:

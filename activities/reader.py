@@ -105,6 +105,7 @@ class InvoiceReader:
                 at=at,
                 by="customer",
                 text=f"{key}={said.strip()}",
+                unless_said=True,
             )
             return True
         return state == "granted"

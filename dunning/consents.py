@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from dunning.values import MessageGroup
 
 #: `revoked`, `granted`: the customer's own wish. `dead`: the address takes no mail or text of this channel.
 #: `failing`: it did not this time; when the next message fails as well, the address is dead.
@@ -61,3 +64,15 @@ def of_sendgrid(event: str, *, bounce: str = "", reason: str = "") -> Effect | N
     if event == "bounce":
         return None if bounce == "blocked" else "dead"
     return _DROPPED.get(reason.strip().lower()) if event == "dropped" else None
+
+
+def refusal(newest: Mapping[str, str], group: MessageGroup, *, dead: bool = False) -> str | None:
+    """Why a message of this group must not go out on a channel; None when nothing speaks against it.
+
+    `newest` are the last words on the channel ("") and on groups of its messages; `dead`: of the address.
+    """
+    if newest.get("") == "revoked":
+        return "the customer wants no more messages on this channel"
+    if newest.get(group) == "revoked":
+        return "the customer unsubscribed from reminders"
+    return "the address takes nothing" if dead else None

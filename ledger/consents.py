@@ -9,6 +9,7 @@ from sqlalchemy import Select, and_, func, select
 from sqlmodel import col
 
 from dunning.values import Channel, MessageGroup
+from ledger.contacts import conversation
 from ledger.database import Database, insert_once
 from ledger.records import ConsentRecord, ConsentState, from_row
 from ledger.tables import ConsentRow
@@ -35,12 +36,15 @@ class Consents:
         by: str,
         text: str = "",
         just_now: bool = False,
+        unless_said: bool = False,
     ) -> bool:
         """Append a statement; False if the same was said at the same moment (a webhook that came twice).
 
+        A message to the customer that is claimed at this moment is claimed before or after it, never beside.
+
         `source` says where it was made (`sms_keyword`, `customer_page`, `support`, …), `text` in which words.
         `group`: only these messages of the channel, else all. `just_now`: it is the last word, whatever
-        another clock says of what was said before.
+        another clock says of what was said before. `unless_said`: only if nothing was said of the channel.
         """
         row = ConsentRow(
             account=account,
@@ -54,8 +58,12 @@ class Consents:
             text=text,
         )
         async with self._database.write() as session:
-            before = await session.scalar(_newest(account, customer, channel)) if just_now else None
-            row.at = at if before is None else max(at, before + _LATER)
+            await self._database.alone(session, conversation(customer))
+            before = await session.scalar(_newest(account, customer, channel))
+            if before is not None and unless_said:
+                return False
+            if before is not None and just_now:
+                row.at = max(at, before + _LATER)
             return await insert_once(session, row)
 
     async def state(self, account: str, customer: str) -> dict[Channel, ConsentState]:

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from dunning.budget import Slot
+from dunning.consents import refusal
 from dunning.contacts import LONGEST, Contact, slot
 from dunning.policy import ContactLimits
-from ledger.tables import CardCaseRow, CaseRow, DispatchRow
+from dunning.values import MessageGroup
+from ledger.tables import AddressRow, CardCaseRow, CaseRow, ConsentRow, DispatchRow
 
 #: Nothing left the house.
 _UNHEARD = ("failed", "unreachable")
@@ -26,6 +28,7 @@ class Terms:
 
     `told`: the other cases that it speaks of, by id, each with the last day of grace that it names, or "".
     `merge`: it is not needed where a message of another case spoke of this one, and named `names` if it must.
+    `group`: a customer may have unsubscribed from these messages alone.
     """
 
     counts: bool = True
@@ -35,6 +38,7 @@ class Terms:
     told: Mapping[str, str] = field(default_factory=dict)
     merge: bool = False
     names: date | None = None
+    group: MessageGroup = "critical"
 
 
 #: Told when it happens: no reminder of before says it.
@@ -50,6 +54,23 @@ FREE = Terms()
 def conversation(customer: str) -> str:
     """Names what messages to a customer are serialised by."""
     return f"conversation/{customer}"
+
+
+async def unwelcome(session: AsyncSession, dispatch: DispatchRow, terms: Terms) -> str | None:
+    """Why the customer must not hear this message at all, however it looked when the invoice was read."""
+    query = (
+        select(col(ConsentRow.group), col(ConsentRow.state))
+        .where(
+            col(ConsentRow.account) == _account_of(dispatch),
+            col(ConsentRow.customer) == dispatch.customer,
+            col(ConsentRow.channel) == dispatch.channel,
+        )
+        .order_by(col(ConsentRow.at), col(ConsentRow.id))
+    )
+    newest = {group: state for group, state in await session.execute(query)}
+    where_to = (dispatch.address, dispatch.channel)
+    known = await session.get(AddressRow, where_to) if dispatch.address is not None else None
+    return refusal(newest, terms.group, dead=known is not None and known.dead)
 
 
 async def no_room(session: AsyncSession, dispatch: DispatchRow, terms: Terms) -> Slot | None:
@@ -92,9 +113,6 @@ async def _contacts(session: AsyncSession, dispatch: DispatchRow, shadow: bool) 
 
 async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> Sequence[DispatchRow]:
     """What the customer heard or may have heard, oldest first. A shadow counts for another shadow only."""
-    of_case = select(col(CaseRow.account)).where(col(CaseRow.id) == dispatch.case_id)
-    of_card = select(col(CardCaseRow.account)).where(col(CardCaseRow.id) == dispatch.case_id)
-    account = func.coalesce(of_case.scalar_subquery(), of_card.scalar_subquery())
     unheard = _UNHEARD if shadow else (*_UNHEARD, _SHADOW)
     query = (
         select(DispatchRow)
@@ -102,10 +120,17 @@ async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> 
         .outerjoin(CardCaseRow, col(CardCaseRow.id) == col(DispatchRow.case_id))
         .where(
             col(DispatchRow.customer) == dispatch.customer,
-            func.coalesce(col(CaseRow.account), col(CardCaseRow.account)) == account,
+            func.coalesce(col(CaseRow.account), col(CardCaseRow.account)) == _account_of(dispatch),
             col(DispatchRow.claimed_at) > dispatch.claimed_at - LONGEST,
             or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate).notin_(unheard)),
         )
         .order_by(col(DispatchRow.claimed_at), col(DispatchRow.id))
     )
     return (await session.scalars(query)).all()
+
+
+def _account_of(dispatch: DispatchRow) -> ColumnElement[str]:
+    """The account of the message's case, be it of an invoice or of a card."""
+    of_case = select(col(CaseRow.account)).where(col(CaseRow.id) == dispatch.case_id)
+    of_card = select(col(CardCaseRow.account)).where(col(CardCaseRow.id) == dispatch.case_id)
+    return func.coalesce(of_case.scalar_subquery(), of_card.scalar_subquery())

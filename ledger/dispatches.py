@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from dunning.deliveries import Heard, replaces
 from dunning.values import Channel
-from ledger.contacts import FREE, Terms, conversation, no_room, said_by_another
+from ledger.contacts import FREE, Terms, conversation, no_room, said_by_another, unwelcome
 from ledger.database import Database, changed, insert_once
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
@@ -41,9 +41,9 @@ class Dispatches:
     ) -> DispatchClaim:
         """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, never send again.
 
-        Nothing is claimed when it is `refused`, because the customer heard enough, or `said` by a message of
-        another case. That is checked, and the claim is written, in one transaction that no other one of the
-        same customer overlaps.
+        Nothing is claimed when it is `unwelcome`, `refused` because the customer heard enough, or `said` by
+        a message of another case. That is checked, and the claim is written, in one transaction that no
+        other one of the same customer overlaps, be it a claim or a statement of consent.
         `address` is the fingerprint of where it goes: by it an answer finds its way back.
         Raises NotInLedger if the case was never claimed.
         """
@@ -68,6 +68,9 @@ class Dispatches:
             await _must_be_of_a_case(session, case_id)
             await self._database.alone(session, conversation(customer))
             while (row := (await session.scalars(select(DispatchRow).where(same))).first()) is None:
+                why = await unwelcome(session, dispatch, terms)
+                if why is not None:
+                    return DispatchClaim(dispatch_id=dispatch.id, state="unwelcome", why=why)
                 said = await said_by_another(session, dispatch, terms)
                 if isinstance(said, DispatchRow):
                     record = from_row(DispatchRecord, said)

@@ -11,7 +11,7 @@ from dunning.deliveries import Delivery
 from dunning.replies import ReplyKind
 from dunning.values import Channel, MessageGroup
 
-DispatchClaimState = Literal["new", "claimed", "done", "refused", "said"]
+DispatchClaimState = Literal["new", "claimed", "done", "unwelcome", "refused", "said"]
 ConsentState = Literal["granted", "revoked"]
 ReplyState = Literal["received", "done", "waiting", "answered"]
 
@@ -20,6 +20,7 @@ ReplyState = Literal["received", "done", "waiting", "answered"]
 class DispatchClaim:
     """The answer to a claim of a message. `claimed`: somebody began to send it, and the end is unknown.
 
+    `unwelcome`: nothing was claimed, for the customer or the address takes no such message; `why` says it.
     `refused`: nothing was claimed; `refusal` says by which limit and until when. `said`: nothing was claimed,
     for the message `said_by` of another case of the customer spoke of this one.
     """
@@ -28,6 +29,7 @@ class DispatchClaim:
     state: DispatchClaimState
     fate: str | None = None
     provider_id: str | None = None
+    why: str = ""
     refusal: Slot | None = None
     said_by: DispatchRecord | None = None
 

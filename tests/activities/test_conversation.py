@@ -7,10 +7,12 @@ from collections import Counter
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from dunning.case import CaseState, MessageSent
 from dunning.decision import Order, Send
 from dunning.policy import ContactLimits
-from dunning.values import Stage
+from dunning.values import Channel, Stage
 from ledger.records import CaseSummary
 from sandbox.control_client import SentMessage
 from tests.activities.shop import Renewal, Shop, message
@@ -53,26 +55,27 @@ async def remember(shop: Shop, case: CaseState, last_day: date, **given: Any) ->
     return at
 
 
-async def test_one_message_lists_both_invoices_and_the_other_case_is_silent(
-    shop: Shop,
+@pytest.mark.parametrize(("number", "total"), [(2, "$38.00"), (5, "$95.00")])
+async def test_one_message_lists_all_invoices_and_the_other_cases_are_silent(
+    shop: Shop, number: int, total: str
 ) -> None:
-    _, (older, newer) = await owing(shop, 2)
-    said = await say(shop, older)
+    _, (oldest, *others) = await owing(shop, number)
+    said = await say(shop, oldest)
     assert said.fate == "accepted"
 
-    done = await say(shop, newer)
+    done = [await say(shop, case) for case in others]
 
-    assert (done.fate, done.said_at) == ("merged", said.at)
-    assert done.detail == f"said in the message of case {older.ref.case_id}"
+    assert {(one.fate, one.said_at) for one in done} == {("merged", said.at)}
+    assert {one.detail for one in done} == {f"said in the message of case {oldest.ref.case_id}"}
     (mail,) = await mails(shop)
     for text in (mail.body, mail.html):
         assert text is not None
-        assert "$38.00" in text
-        assert "2 open invoices" in text
-        assert text.count(": $19.00") == 2
-        assert text.count("/pay/") >= 2
-    rows = await shop.ledger.dispatches.of_case(newer.ref.case_id)
-    assert rows == ()
+        assert total in text
+        assert f"{number} open invoices" in text
+        assert text.count(": $19.00") == number
+        assert text.count("/pay/") >= number
+    for case in others:
+        assert await shop.ledger.dispatches.of_case(case.ref.case_id) == ()
 
 
 async def test_forty_invoices_that_are_due_at_once_are_one_message(shop: Shop) -> None:
@@ -147,6 +150,30 @@ async def test_a_message_whose_outcome_is_unknown_is_no_notice(shop: Shop) -> No
     assert (await say(shop, older, "final_notice", last_day=LAST_DAY)).fate == "unknown"
     done = await say(shop, newer, "final_notice", last_day=LAST_DAY)
     assert (done.fate, done.named_day) == ("merged", None)
+
+
+async def test_a_stop_between_reading_and_claiming_is_heard(shop: Shop) -> None:
+    """What else is owed is read last of all: while Stripe lists it, the customer stops the mails."""
+    renewal, (older, _) = await owing(shop, 2)
+    pause = await shop.control.fault("pause", service="stripe", path="/v1/invoices$")
+    sending = asyncio.create_task(say(shop, older))
+    await shop.control.held(pause)
+    await shop.ledger.consents.set(
+        account="", customer=renewal.customer, channel=Channel.EMAIL, state="revoked", source="support",
+        at=await shop.control.now(), by="kim",
+    )  # fmt: skip
+    await shop.control.release(pause)
+
+    done = await sending
+
+    assert (done.fate, done.detail) == (
+        "unreachable",
+        "the customer wants no more messages on this channel",
+    )
+    assert done.invoice is not None
+    assert Channel.EMAIL not in done.invoice.channels
+    assert await mails(shop) == []
+    assert await shop.ledger.dispatches.of_case(older.ref.case_id) == ()
 
 
 async def test_several_currencies_are_listed_and_never_added(shop: Shop) -> None:

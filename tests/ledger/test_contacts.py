@@ -6,12 +6,15 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import text
+
 from dunning.policy import ContactLimits
 from dunning.values import Channel
 from ledger import Ledger
-from ledger.contacts import Terms
+from ledger.contacts import Terms, conversation
+from ledger.database import Database
 from ledger.records import DispatchClaim
-from tests.ledger.acts import DAY, NOW, claim_case
+from tests.ledger.acts import DAY, NOW, claim_case, claim_message
 
 LIMITS = ContactLimits(sms_per_day=1, sms_per_7_days=2, contacts_per_7_days=3)
 SMS, EMAIL = Channel.SMS, Channel.EMAIL
@@ -37,6 +40,15 @@ async def say(
         case_id=f"acct/in_{invoice}/1", step=step, channel=channel, template=step, customer="cus_1", at=at,
         terms=Terms(**kept),
     )  # fmt: skip
+
+
+async def revoke(ledger: Ledger, **given: Any) -> bool:
+    """The customer wants no more SMS."""
+    said: dict[str, Any] = {
+        "account": "", "customer": "cus_1", "channel": SMS, "state": "revoked", "source": "sms_keyword",
+        "at": NOW, "by": "customer",
+    }  # fmt: skip
+    return await ledger.consents.set(**(said | given))
 
 
 class TestConcurrently:
@@ -77,6 +89,75 @@ class TestConcurrently:
 def most_within(moments: list[datetime], window: timedelta) -> int:
     """The largest number of moments that any window of that length holds, its very end left out."""
     return max((sum(start <= at < start + window for at in moments) for start in moments), default=0)
+
+
+class TestConsent:
+    async def test_a_stop_that_is_kept_before_the_claim_counts(self, ledger: Ledger) -> None:
+        await cases(ledger, 1)
+        assert (await say(ledger, 0, SMS, step="before")).state == "new"
+        await revoke(ledger)
+
+        stopped = await say(ledger, 0, SMS)
+
+        assert (stopped.state, stopped.why) == (
+            "unwelcome",
+            "the customer wants no more messages on this channel",
+        )
+        assert (await say(ledger, 0, EMAIL)).state == "new"
+        texts = [row.step for row in await ledger.dispatches.of_case("acct/in_0/1") if row.channel is SMS]
+        assert texts == ["before"]
+
+    async def test_who_unsubscribed_from_reminders_hears_the_rest(self, ledger: Ledger) -> None:
+        await cases(ledger, 1)
+        await revoke(ledger, channel=EMAIL, group="optional")
+        assert (await say(ledger, 0, step="nudge", group="optional")).state == "unwelcome"
+        assert (await say(ledger, 0, step="final", group="critical")).state == "new"
+
+    async def test_of_another_account_or_customer_is_no_word_on_this_one(self, ledger: Ledger) -> None:
+        await cases(ledger, 1)
+        await revoke(ledger, account="acct_2")
+        await revoke(ledger, customer="cus_2")
+        assert (await say(ledger, 0, SMS)).state == "new"
+
+    async def test_an_address_that_died_since_takes_nothing(self, ledger: Ledger) -> None:
+        await cases(ledger, 2)
+        first = await claim_message(ledger, case_id="acct/in_0/1", address="abc")
+        await ledger.addresses.failed(first.dispatch_id, at=NOW, reason="bounce", for_good=True)
+        assert (await claim_message(ledger, case_id="acct/in_1/1", address="abc")).state == "unwelcome"
+        assert (await claim_message(ledger, case_id="acct/in_1/1", address="def")).state == "new"
+
+    async def test_after_a_stop_nothing_is_claimed_however_many_cases_speak(
+        self, ledgers: list[Ledger]
+    ) -> None:
+        await cases(ledgers[0], 24)
+        kept: list[DispatchClaim] = []
+
+        async def talk(i: int) -> None:
+            if i == 8:
+                await revoke(ledgers[i % 4])
+            known = (await ledgers[i % 4].consents.state("", "cus_1")).get(SMS) == "revoked"
+            claim = await say(ledgers[i % 4], i, SMS, limits=None)
+            if known:
+                kept.append(claim)
+
+        await asyncio.gather(*(talk(i) for i in range(24)))
+        assert kept
+        assert {claim.state for claim in kept} == {"unwelcome"}
+
+    async def test_a_stop_waits_for_a_claim_in_the_making(self, ledger: Ledger, database_url: str) -> None:
+        claiming = Database(database_url)
+        async with claiming.write() as session:  # as `Dispatches.claim` begins
+            await session.execute(text("SELECT 1"))
+            await claiming.alone(session, conversation("cus_1"))
+            stop = asyncio.create_task(revoke(ledger))
+            assert not (await asyncio.wait([stop], timeout=0.3))[0]
+        assert await stop
+        await claiming.close()
+
+    async def test_what_metadata_say_never_overrides_a_stop(self, ledger: Ledger) -> None:
+        await revoke(ledger)
+        assert not await revoke(ledger, state="granted", at=NOW + DAY, unless_said=True)
+        assert (await ledger.consents.state("", "cus_1"))[SMS] == "revoked"
 
 
 class TestRoom:
