@@ -81,7 +81,8 @@ class Try:
         """A message of another case spoke of this one. It is a notice of the date if a provider took it."""
         ended = self.ended("merged", f"said in the message of case {by.case_id}", invoice)
         named = ended.named_day if by.fate != "unknown" else None
-        return ended.model_copy(update={"said_at": by.claimed_at, "named_day": named})
+        said = {"said_at": by.claimed_at, "said_by": by.id, "named_day": named}
+        return ended.model_copy(update=said)
 
     def postponed(self, refusal: Slot, invoice: Invoice) -> MessageSent:
         """The customer heard enough for now."""
@@ -164,6 +165,7 @@ class Dispatching:
                 shadow=this.order.shadow,
                 told=others,
                 merge=this.send.merge,
+                unsaid=this.send.unsaid,
                 names=this.send.last_day if this.send.names_last_day else None,
                 group=this.send.group,
             ),

@@ -81,6 +81,7 @@ class Sent(Value):
     at: datetime
     fate: Fate
     named_day: date | None = None  # the last day of grace that the message named
+    said_by: str = ""  # merged: the message of another case, by its id in the ledger
 
 
 class Waiting(Value):
@@ -204,6 +205,7 @@ class CaseState(Value):
     notice_wanted_since: datetime | None = None  # the date first moved for want of a notice
     reviewed: bool = False  # a person looked at a frozen case and released it
     undelivered: tuple[tuple[str, Channel], ...] = ()  # messages of which that is known before their fate
+    unsaid: tuple[str, ...] = ()  # messages of other cases that spoke of this one and did not arrive
     reply_waits: bool = False  # the customer wrote something that a person must read
     risk: Level | None = None  # the customer's, when the case was opened
     reports: tuple[str, ...] = ()  # refunds, disputes and warnings that are known, newest last, bounded
@@ -267,6 +269,7 @@ class MessageSent(Value):
     invoice: Invoice | None = None
     retry_at: datetime | None = None  # postponed: there is room again; `detail` says which limit it was
     said_at: datetime | None = None  # merged: when the message of another case said it
+    said_by: str = ""  # its id in the ledger
 
 
 class EffectDone(Value):

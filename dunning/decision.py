@@ -71,6 +71,7 @@ class Send(Value):
     limits: ContactLimits | None = None  # those it must keep; None: none
     content: dict[str, str] = {}  # WhatsApp: the approved template (Twilio's content_sid) by locale
     merge: bool = False  # lists all open invoices of the customer, and is not needed where another case did
+    unsaid: tuple[str, ...] = ()  # messages that spoke of this case and did not arrive
     extra: bool = False  # the step was said on another channel: it leaves the last slot to others
     charge: NextCharge | None = None  # there is no invoice: the message is about a charge to come
 

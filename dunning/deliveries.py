@@ -1,7 +1,8 @@
 """What providers tell about a message after they took it, and what a case makes of it.
 
 Such news come twice, late and out of order. Most of it only stands in the ledger. A case hears of two things:
-that a message of unknown outcome did go out, and that one did not arrive.
+that a message of unknown outcome did go out, and that one did not arrive. Whose invoice was only listed in a
+message of another case that did not arrive was told nothing, and is told anew.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ _RANKS: Mapping[Delivery, int] = {
 }
 _ARRIVED = frozenset({"delivered", "read"})
 _MAY_CHANGE = frozenset({"accepted", "unknown"})
+_SAID = _MAY_CHANGE | {"merged", "shadow"}
 _REMEMBERED = 20
+#: Where a case keeps what was told of messages.
+KNOWN = ("sent", "undelivered", "unsaid")
 #: The hints of this kind to a case, and what they say.
 HINTS: Mapping[str, str] = {
     "message.accepted": "the provider took it after all",
@@ -80,7 +84,10 @@ def matters(fate: str | None, channel: Channel, known: Delivery | None, told: De
 def hint(
     matter: Matter, *, dispatch_id: str, step: str, channel: Channel, at: datetime, why: str
 ) -> dict[str, Any]:
-    """The hint as a case is told it: small, and without anything personal."""
+    """The hint as a case is told it: small, and without anything personal.
+
+    Without a `step` it is about a message of another case that spoke of this one.
+    """
     told = {"type": f"message.{matter}", "id": dispatch_id, "created": at.isoformat(), "step": step}
     return told | {"channel": channel.value, "why": why}
 
@@ -92,6 +99,8 @@ def take_in(state: CaseState, event: BillingEvent) -> CaseState:
     """
     if event.channel not in tuple(Channel):
         return state
+    if not event.step:
+        return _unsaid(state, event)
     about = (event.step, Channel(event.channel))
     sent = tuple(_retold(one, event) if (one.step, one.channel) == about else one for one in state.sent)
     changes: dict[str, Any] = {"sent": sent}
@@ -105,11 +114,32 @@ def take_in(state: CaseState, event: BillingEvent) -> CaseState:
 
 def remembered(state: CaseState, sent: Sent) -> CaseState:
     """The case with a message that was just handed over, of which worse may be known already."""
+    if sent.said_by in state.unsaid:
+        return state
     about = (sent.step, sent.channel)
     if about in state.undelivered and sent.fate in _MAY_CHANGE:
         sent = sent.model_copy(update={"fate": "undelivered"})
     rest = tuple(known for known in state.undelivered if known != about)
     return state.model_copy(update={"sent": (*state.sent, sent), "undelivered": rest})
+
+
+def _unsaid(state: CaseState, event: BillingEvent) -> CaseState:
+    """A message of another case did not arrive: what it said of this one was not said, and is due as before.
+
+    Unless more was said since: after a firmer word nobody begins anew.
+    """
+    if event.type != "message.undelivered" or not event.id or event.id in state.unsaid:
+        return state
+    unsaid = [sent for sent in state.sent if sent.said_by == event.id]
+    said = [sent.at for sent in state.sent if sent.fate in _SAID and sent not in unsaid]
+    left = [sent for sent in state.sent if sent not in unsaid]
+    left += [
+        one.model_copy(update={"fate": "superseded"}) for one in unsaid if max(said, default=one.at) > one.at
+    ]
+    changes: dict[str, Any] = {"sent": tuple(left), "unsaid": (*state.unsaid, event.id)[-_REMEMBERED:]}
+    if unsaid and state.invoice.status not in ("paid", "void", "gone"):
+        changes["stale"] = True
+    return state.model_copy(update=changes)
 
 
 def _retold(sent: Sent, event: BillingEvent) -> Sent:

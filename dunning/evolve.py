@@ -191,7 +191,14 @@ def _message(state: CaseState, event: MessageSent) -> CaseState:
     if event.fate in ("too_late", "not_needed") or state.was_sent(event.step, event.channel):
         return state  # too late: decide again; not needed: the invoice that was read says what comes now
     at = event.said_at or event.at
-    sent = Sent(step=event.step, channel=event.channel, at=at, fate=event.fate, named_day=event.named_day)
+    sent = Sent(
+        step=event.step,
+        channel=event.channel,
+        at=at,
+        fate=event.fate,
+        named_day=event.named_day,
+        said_by=event.said_by,
+    )
     return _with(deliveries.remembered(state, sent), halted_until=None)
 
 

@@ -132,9 +132,10 @@ def narrate(before: CaseState, event: Event, after: CaseState, answer: Commanded
                 at=event.at, what="effect.failed", text=f"{what} failed, trying again later: {event.error}"
             )
         case BillingEvent() if event.type in deliveries.HINTS:
-            if (before.sent, before.undelivered) == (after.sent, after.undelivered):
+            if all(getattr(before, known) == getattr(after, known) for known in deliveries.KNOWN):
                 return None
-            return deliveries.line(event, f"{spoken(Channel(event.channel))} {named(event.step)}")
+            which = named(event.step) if event.step else "that spoke of this invoice, too"
+            return deliveries.line(event, f"{spoken(Channel(event.channel))} {which}")
         case BillingEvent() if event.type in correspondence.HINTS:
             return correspondence.line(event, _CHANNELS.get(event.channel, ""))
         case BillingEvent():

@@ -122,6 +122,7 @@ def order_of(word: Word, state: CaseState, policy: Policy, now: datetime) -> Sen
         counts=counts,
         limits=policy.messages.limits if counts else None,
         merge=counts and policy.messages.merge,
+        unsaid=state.unsaid,
         content=policy.messages.whatsapp.get(word.template, {}) if word.channel is Channel.WHATSAPP else {},
         extra=state.stage is Stage.GRACE and _said_elsewhere(word, state),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -27,7 +27,8 @@ class Terms:
     """On which terms a message is claimed. `counts`: as a contact; `extra`: see `Contact`.
 
     `told`: the other cases that it speaks of, by id, each with the last day of grace that it names, or "".
-    `merge`: it is not needed where a message of another case spoke of this one, and named `names` if it must.
+    `merge`: it is not needed where a message of another case spoke of this one, and named `names` if it must;
+    but one of `unsaid` did not arrive.
     `group`: a customer may have unsubscribed from these messages alone.
     """
 
@@ -38,6 +39,7 @@ class Terms:
     told: Mapping[str, str] = field(default_factory=dict)
     merge: bool = False
     names: date | None = None
+    unsaid: Collection[str] = ()
     group: MessageGroup = "critical"
 
 
@@ -99,7 +101,8 @@ async def said_by_another(
 
 
 def _says(row: DispatchRow, dispatch: DispatchRow, terms: Terms) -> bool:
-    day = (row.told or {}).get(dispatch.case_id) if row.delivery != "undelivered" else None
+    arrived = row.delivery != "undelivered" and row.id not in terms.unsaid
+    day = (row.told or {}).get(dispatch.case_id) if arrived else None
     if day is None or (row.template != dispatch.template and _HAPPENED & {row.template, dispatch.template}):
         return False
     return terms.names is None or day == terms.names.isoformat()

@@ -65,19 +65,25 @@ class Feedback:
         return found
 
     async def _tell(self, dispatch: DispatchRecord, news: Heard) -> bool:
+        """Tell the message's case, and those that were told of in it: they take it for their own."""
         matter = matters(dispatch.fate, dispatch.channel, dispatch.delivery, news.delivery)
-        case = await self._ledger.cases.get(dispatch.case_id) if matter is not None else None
-        if matter is None or case is None or not case.open:
+        if matter is None:
             return False
-        what = hint(
-            matter,
-            dispatch_id=dispatch.id,
-            step=dispatch.step,
-            channel=dispatch.channel,
-            at=news.at,
-            why=news.detail,
-        )
-        return await self._receiver.tell(case.workflow_id, what)
+        others = dispatch.told or {} if matter == "undelivered" else {}
+        told = False
+        for case_id, step in {dispatch.case_id: dispatch.step, **dict.fromkeys(others, "")}.items():
+            case = await self._ledger.cases.get(case_id)
+            if case is not None and case.open:
+                what = hint(
+                    matter,
+                    dispatch_id=dispatch.id,
+                    step=step,
+                    channel=dispatch.channel,
+                    at=news.at,
+                    why=news.detail,
+                )
+                told = await self._receiver.tell(case.workflow_id, what) or told
+        return told
 
     async def _affect(self, dispatch: DispatchRecord, news: Heard) -> None:
         """What the news mean for the consent or the address, before the case looks for itself."""

@@ -152,6 +152,23 @@ async def test_a_message_whose_outcome_is_unknown_is_no_notice(shop: Shop) -> No
     assert (done.fate, done.named_day) == ("merged", None)
 
 
+async def test_a_message_that_is_known_not_to_have_arrived_said_nothing(shop: Shop) -> None:
+    """The case hears of it before the ledger has noted it (`starter.webhooks.feedback`)."""
+    _, (older, newer) = await owing(shop, 2)
+    await say(shop, older)
+    merged = await say(shop, newer)
+    (row,) = await shop.ledger.dispatches.of_case(older.ref.case_id)
+    assert merged.said_by == row.id
+
+    again = words(newer)
+    assert isinstance(again.action, Send)
+    action = again.action.model_copy(update={"unsaid": (row.id,)})
+    done = await shop.run(shop.email.send_email, again.model_copy(update={"action": action}))
+
+    assert done.fate == "accepted"
+    assert (await say(shop, older, "second_notice")).fate == "merged"
+
+
 async def test_a_stop_between_reading_and_claiming_is_heard(shop: Shop) -> None:
     """What else is owed is read last of all: while Stripe lists it, the customer stops the mails."""
     renewal, (older, _) = await owing(shop, 2)

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from dunning.case import BillingEvent, MessageSent
+from dunning.decision import Action, Send
 from dunning.deliveries import HINTS, WORDS, Delivery, hint, matters, replaces
 from dunning.evolve import evolve
 from dunning.start import parse_hint
@@ -26,6 +27,25 @@ def told(matter: str, *, step: str = STEP, channel: str = "email") -> BillingEve
 
 def sent(fate: str, step: str = STEP) -> MessageSent:
     return MessageSent(step=step, channel=EMAIL, at=DAY0, fate=fate)  # type: ignore[arg-type]
+
+
+def merged(by: str = "dsp_1") -> MessageSent:
+    return sent("merged").model_copy(update={"said_by": by, "said_at": DAY0 - timedelta(minutes=5)})
+
+
+def told_elsewhere(action: Action, run: Run, by: str = "dsp_1") -> MessageSent | None:
+    """The messages of another case say it all."""
+    if not isinstance(action, Send):
+        return None
+    return MessageSent(
+        step=action.step,
+        channel=action.channel,
+        at=run.now,
+        fate="merged",
+        said_at=run.now,
+        said_by=by,
+        named_day=action.last_day if action.names_last_day else None,
+    )
 
 
 class TestOrder:
@@ -86,6 +106,55 @@ class TestCase:
         after = evolve(early, sent("accepted"), STANDARD)
 
         assert (after.sent[0].fate, after.undelivered) == ("undelivered", ())
+
+    def test_what_only_another_message_said_that_bounced_is_due_again(self) -> None:
+        run = Run(opened("stolen_card"), intercept=told_elsewhere)
+        run.until(1)
+        assert [(s.step, s.fate) for s in run.state.sent] == [(STEP, "merged")]
+        run.intercept = None
+        run.inbox.append(told("undelivered", step=""))
+
+        run.run_to(run.now)
+
+        assert [(s.step, s.fate) for s in run.state.sent] == [(STEP, "accepted")]
+        (_, first), (_, read), (_, second) = run.actions
+        assert isinstance(first, Send)
+        assert isinstance(second, Send)
+        assert (read.kind, first.unsaid, second.unsaid) == ("read_invoice", (), ("dsp_1",))
+        assert run.until(4).state.sent[1:] == ()
+
+    def test_a_bounce_that_is_faster_than_the_merging_is_remembered(self) -> None:
+        early = evolve(opened(), told("undelivered", step=""), STANDARD)
+        assert not early.stale
+        assert evolve(early, merged(), STANDARD).sent == ()
+        assert evolve(early, merged("dsp_2"), STANDARD).sent != ()
+
+    def test_a_notice_of_the_last_day_that_bounced_was_no_notice_for_anybody(self) -> None:
+        run = Run(opened("stolen_card"), intercept=told_elsewhere)
+        run.until(20.5)
+        day = run.state.plan.last_day
+        assert any(s.named_day == day for s in run.state.sent)
+        run.intercept = lambda action, run: told_elsewhere(action, run, "dsp_2")
+        run.inbox.append(told("undelivered", step=""))
+
+        assert run.until(21.9).state.suspended_at is None
+        assert run.state.plan.last_day > day
+
+    def test_after_a_firmer_word_nobody_begins_anew(self) -> None:
+        state = evolve(evolve(opened(), merged(), STANDARD), sent("accepted", "second_notice"), STANDARD)
+
+        after = evolve(state, told("undelivered", step=""), STANDARD)
+
+        assert {s.step: s.fate for s in after.sent} == {
+            "first_notice": "superseded",
+            "second_notice": "accepted",
+        }
+
+    @pytest.mark.parametrize(("matter", "id"), [("accepted", "dsp_1"), ("undelivered", "dsp_2")])
+    def test_news_of_another_message_change_nothing_that_was_said(self, matter: str, id: str) -> None:
+        state = evolve(opened(), merged(), STANDARD)
+        news = told(matter, step="").model_copy(update={"id": id})
+        assert evolve(state, news, STANDARD).sent == state.sent
 
     def test_a_refused_message_is_not_made_one_that_was_taken(self) -> None:
         state = evolve(opened(), sent("failed"), STANDARD)

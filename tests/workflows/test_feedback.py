@@ -102,6 +102,26 @@ async def test_an_address_that_bounced_is_left_alone_until_it_is_another_one(eng
     assert await case.calendar() == {0: ["email payment_failed"], 12: ["email impact"]}
 
 
+async def test_whose_invoice_was_listed_in_a_mail_that_bounced_is_told_on_another_channel(
+    engine: Engine,
+) -> None:
+    older = await engine.case("lost_card", phone=PHONE, consent=True)
+    newer = await engine.renewal(older.customer, older.subscription, older.email)
+    await newer.until(11)
+    await engine.stripe.customers.update_async(older.customer, {"email": "bounce+ada@customer.example"})
+    await newer.until(13)
+    await engine.settle()
+
+    spoken = [(sent.channel.value, sent.delivery) for case in (older, newer) for sent in await messages(case)]
+    assert spoken.count(("email", "undelivered")) == 1
+    assert [told for told in spoken if told[0] == "sms"] == [("sms", "delivered")] * 2  # days 5 and 12
+    lines = [entry for case in (older, newer) for entry in await case.timeline()]
+    (silent,) = [e.text for e in lines if e.text.startswith("e-mail that spoke of this invoice, too")]
+    assert "not delivered" in silent
+    merged = [e.text for e in lines if e.what == "message.merged"]
+    assert any("SMS third notice" in text for text in merged)
+
+
 def _is_message_hint(event: object) -> bool:
     signal = event.workflow_execution_signaled_event_attributes  # type: ignore[attr-defined]
     return any(b"message." in payload.data for payload in signal.input.payloads)
