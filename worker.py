@@ -32,6 +32,7 @@ from activities.policy_book import PolicyBook
 from activities.posting import Poster
 from activities.reconciling import Reconciling
 from activities.records import LedgerRecords
+from activities.reminding import Reminding
 from activities.scanning import CardScan
 from activities.sms import ProviderSms
 from activities.texter import TwilioTexter
@@ -56,13 +57,15 @@ from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import PATIENCE
 from workflows.payment_report import PaymentReport
 from workflows.reconciliation import Reconciliation
+from workflows.renewal_reminder import RenewalReminder
 from workflows.risk_review import RiskReview
 from workflows.sweeps import ExpiringCardScan
 
 log = logging.getLogger("dunning.worker")
 
 WORKFLOWS: list[type] = [
-    InvoiceDunning, CardExpiry, EventDelivery, ExpiringCardScan, PaymentReport, Reconciliation, RiskReview,
+    InvoiceDunning, CardExpiry, RenewalReminder, ExpiringCardScan,
+    EventDelivery, PaymentReport, Reconciliation, RiskReview,
 ]  # fmt: skip
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
@@ -122,6 +125,7 @@ def make_workers(
         activities=[
             cards.open_card_case,
             cards.read_card,
+            Reminding(deps).look_at_renewal,
             CardScan(deps).scan_page,
             billing.open_case,
             billing.read_invoice,

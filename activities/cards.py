@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.context import Deps, business_time, invalid_input
+from activities.ahead import Ahead, as_draft
+from activities.context import Deps, business_time
 from activities.interface import CardActivities, CardRecordActivities
-from activities.reader import InvoiceReader, Reading
+from activities.reader import Reading
 from activities.renewals import RenewalCalls, draft_of, expiry_of, renewal_of
-from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import StripeInvoice
-from activities.stripe_reading import gone, traits_of, where_of, zone_of
-from activities.watching import RiskWatch
+from activities.stripe_reading import gone
 from dunning.case import CaseRef
 from dunning.decision import NextCharge
 from dunning.expiry.card import (
@@ -30,9 +27,7 @@ from dunning.expiry.card import (
 from dunning.expiry.decide import open_card
 from dunning.expiry.step import answer
 from dunning.expiry.timing import worth_saying
-from dunning.facts import Invoice
-from dunning.policy import Policy, PolicyError
-from dunning.segments import Traits, choose
+from dunning.policy import Policy
 from ledger import Ledger
 
 
@@ -40,10 +35,8 @@ class CardReader:
     """Reads a card, and what it will be charged for, in the shape that senders know from invoices."""
 
     def __init__(self, deps: Deps) -> None:
-        self._ledger, self._policies = deps.ledger, deps.policies
-        self._watch = RiskWatch(deps.ledger, deps.policies)
+        self._ahead = Ahead(deps)
         self._calls = RenewalCalls(deps.stripe)
-        self._invoices = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
 
     async def card(self, account: str, method: str, customer: str = "") -> CardFacts:
         """The facts of a card now. `customer` is whose it was, should it be detached meanwhile."""
@@ -52,33 +45,14 @@ class CardReader:
     async def opening(self, account: str, method: str) -> tuple[CardFacts, Policy]:
         """The facts of a card now, and the policy of the customer's segment."""
         facts, told = await self._read(account, method, "")
-        return facts, await self.policy(account, told, facts.read_at)
-
-    async def policy(self, account: str, told: StripeInvoice | None, at: datetime) -> Policy:
-        """The policy of the customer's segment. A mistake in it is mended there, and the case opens then."""
-        try:
-            traits = Traits()
-            if told is not None:
-                traits = traits_of(told, (await self._watch.look(account, told.customer_id, at))[0].level)
-            return self._policies.load(choose(self._policies.segments(), traits))
-        except PolicyError as error:
-            raise ApplicationError(str(error), type="PolicyUnusable") from None
+        return facts, (await self._ahead.policy(account, told, facts.read_at))[0]
 
     async def upcoming(self, ref: CaseRef, charge: NextCharge) -> Reading:
         """The charge that a message is about, as a draft; gone when it is not true any more."""
         facts, told = await self._read(ref.account, charge.method, "")
         if told is None or not worth_saying(facts, charge):
             return Reading(None, None, gone("", facts.read_at))
-        invoice = Invoice(
-            id="",
-            read_at=facts.read_at,
-            status="draft",
-            customer=facts.customer,
-            channels=facts.channels,
-            zone=facts.zone,
-            livemode=facts.livemode,
-        )
-        return Reading(told, None, invoice)
+        return as_draft(facts, told)
 
     async def _read(self, account: str, method: str, customer: str) -> tuple[CardFacts, StripeInvoice | None]:
         at = business_time()
@@ -89,27 +63,14 @@ class CardReader:
         if not customer:
             return facts, None
         subscriptions = await self._calls.of_customer(account, customer)
-        open_cases = await self._ledger.cases.find(
-            account=account, customer=customer, open_only=True, limit=1
-        )
         renewals = (renewal_of(subscription) for subscription in subscriptions)
-        facts = facts.model_copy(
-            update={"renewals": tuple(r for r in renewals if r), "dunned": bool(open_cases.cases)}
-        )
+        dunned = await self._ahead.is_dunned(account, customer)
+        facts = facts.model_copy(update={"renewals": tuple(r for r in renewals if r), "dunned": dunned})
         first = next((s for s in subscriptions if s.who is not None), None)
         told = draft_of(first, card) if first is not None else None
         if told is None:
             return facts, None
-        ref = CaseRef(case_id="", invoice_id="", account=account)
-        channels = await self._invoices.channels(ref, told, at)
-        where = where_of(told)
-        known = {
-            "channels": channels,
-            "zone": zone_of(told),
-            "zones": where.zones,
-            "place": where.place,
-            "livemode": told.livemode,
-        }
+        known = await self._ahead.whereabouts(account, told, at)
         return facts.model_copy(update=known), told
 
 
@@ -117,7 +78,8 @@ class StripeCards(CardActivities):
     """What cards' cases read at Stripe."""
 
     def __init__(self, deps: Deps) -> None:
-        self._ledger, self._policies = deps.ledger, deps.policies
+        self._ledger = deps.ledger
+        self._ahead = Ahead(deps)
         self._reader = CardReader(deps)
 
     @activity.defn(name="open_card_case")
@@ -127,7 +89,7 @@ class StripeCards(CardActivities):
         Raises ApplicationError `InvalidInput` (not retried) for a policy that does not exist or is wrong.
         """
         start, at = order.start, business_time()
-        named = self._policy(start.policy) if start.policy else None
+        named = self._ahead.named(start.policy) if start.policy else None
         facts, policy = await self._reader.opening(start.account, start.payment_method_id)
         policy = named or policy
         ref = CardRef(case_id="", method=facts.method, expiry=facts.expiry or "", account=start.account)
@@ -155,12 +117,6 @@ class StripeCards(CardActivities):
             return CardOpened(refused=case.closed_reason)
         ours = ref.model_copy(update={"case_id": case.id})
         return CardOpened(state=state.model_copy(update={"ref": ours}), policy=policy)
-
-    def _policy(self, name: str) -> Policy:
-        try:
-            return self._policies.load(name)
-        except PolicyError as error:
-            raise invalid_input(str(error)) from None
 
     @activity.defn(name="read_card")
     async def read_card(self, order: CardOrder) -> CardRead:

@@ -18,7 +18,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.cards import CardReader
 from activities.context import Deps, business_time, log, retry_delay, too_late
-from activities.reader import InvoiceReader
+from activities.reader import InvoiceReader, Reading
+from activities.reminding import RenewalReader
 from activities.sending import Accepted, Refused, SendResult, Unknown
 from activities.siblings import Sibling, Siblings, listed, totals
 from activities.siblings import told as told_of
@@ -27,7 +28,7 @@ from activities.stripe_objects import PaymentMethod, StripeInvoice
 from dunning.addresses import fingerprint
 from dunning.budget import Slot
 from dunning.case import Fate, MessageSent
-from dunning.decision import Order, Send
+from dunning.decision import NextCharge, Order, Send
 from dunning.facts import Invoice
 from dunning.messages.catalogue import TemplatesError
 from dunning.messages.context import MessageContext, Rendered
@@ -98,7 +99,7 @@ class Dispatching:
         self._business = deps.business
         self._templates = deps.templates
         self._page = deps.page
-        self._cards = CardReader(deps)
+        self._cards, self._renewals = CardReader(deps), RenewalReader(deps)
         self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
         self._siblings = Siblings(StripeCalls(deps.stripe), deps.ledger)
         self._address = address
@@ -118,7 +119,7 @@ class Dispatching:
             return this.ended("too_late")
         charge = this.send.charge
         if charge is not None:  # there is no invoice yet
-            reading = await self._cards.upcoming(order.ref, charge)
+            reading = await self._ahead(order, charge)
         else:
             reading = await self._reader.read(order.ref, failure=False)
         facts, told = reading.facts, reading.told
@@ -133,6 +134,12 @@ class Dispatching:
         if this.send.channel is Channel.WHATSAPP and not self._content(this.send, words):
             return this.ended("unreachable", f"no approved template of WhatsApp in {words.locale}", facts)
         return await self._claimed(this, told, facts, words, told_of(this.send, others))
+
+    async def _ahead(self, order: Order, charge: NextCharge) -> Reading:
+        """The charge to come that a message is about."""
+        if charge.subscription is not None:
+            return await self._renewals.upcoming(order.ref, charge, charge.subscription)
+        return await self._cards.upcoming(order.ref, charge)
 
     async def _before(self, this: Try) -> MessageSent | None:
         """What an earlier try of the same message left in the ledger."""
@@ -277,7 +284,7 @@ class Dispatching:
             day=send.day,
             suspended_on=today if send.step.split(":")[0] == "suspended" else None,
             charge_on=send.charge.on if send.charge else None,
-            card_expires=send.charge.expiry if send.charge else None,
+            card_expires=send.charge.expiry or None if send.charge else None,
             paid=paid,
             subscription_ended=facts.subscription_status == "canceled",
             locale=next(iter(told.who.preferred_locales or ()), "") if told.who else "",

@@ -25,6 +25,7 @@ from dunning.reconciliation import (
     Seen,
     Tour,
 )
+from dunning.renewals.reminder import ReminderQuestion, ReminderStep
 from dunning.reports import UnknownPayment
 from dunning.risk import Reviewed, ReviewOrder
 
@@ -186,6 +187,15 @@ class ScanActivities(ABC):
     @abstractmethod
     async def scan_page(self, order: ScanOrder) -> ScanPage:
         """Look at one page of subscriptions."""
+
+
+class ReminderActivities(ABC):
+    """The reminder before a renewal."""
+
+    @activity.defn(name="look_at_renewal")
+    @abstractmethod
+    async def look_at_renewal(self, question: ReminderQuestion) -> ReminderStep:
+        """Read the renewal at Stripe, claim its reminder, and say what comes next."""
 
 
 class CardRecordActivities(ABC):

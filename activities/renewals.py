@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import stripe
 
@@ -150,6 +151,35 @@ class RenewalCalls:
     async def of_customer(self, account: str, customer: str) -> tuple[RenewingSubscription, ...]:
         """The subscriptions of a customer that are not canceled: the newest hundred."""
         return (await self._list(account, {"customer": customer})).data
+
+    async def one(self, account: str, subscription: str) -> RenewingSubscription | None:
+        """A subscription; None when Stripe does not know it."""
+        expansion = [path.removeprefix("data.") for path in EXPANSION]
+        path = f"/v1/subscriptions/{quote(subscription, safe='')}"
+        with guarded("subscriptions.retrieve"):
+            try:
+                found = await self._raw("get", path, expand=expansion, **_options(account))
+            except stripe.InvalidRequestError as error:
+                if error.http_status == 404:
+                    return None
+                raise
+        return parse_dict(RenewingSubscription, found.data)
+
+    async def amount(self, account: str, subscription: str) -> int | None:
+        """What the next renewal will take, discounts, credit and tax included; None: there is none.
+
+        Source: docs.stripe.com/api/invoices/create_preview.
+        """
+        with guarded("invoices.create_preview"):
+            try:
+                found = await self._client.invoices.create_preview_async(
+                    {"subscription": subscription}, _options(account)
+                )
+            except stripe.InvalidRequestError as error:
+                if error.code == "invoice_upcoming_none" or error.http_status == 404:
+                    return None
+                raise
+        return found.amount_due
 
     async def _list(self, account: str, which: dict[str, Any]) -> SubscriptionPage:
         params = {"limit": PAGE, "expand": EXPANSION, "collection_method": "charge_automatically", **which}

@@ -38,16 +38,18 @@ class Charge(Value):
 
 
 class NextCharge(Value):
-    """What a message is about while there is no invoice: a charge to come, of a card expired by then.
+    """What a message is about while there is no invoice: a charge to come.
 
+    It is that of a card which is expired by then or, with a `subscription`, of that one's renewal.
     `zone` is the business's: where nobody knows better, a card's last day ends there.
     """
 
     at: datetime
     on: date  # in the customer's zone
     method: str
-    expiry: str  # "2031-09"
+    expiry: str = ""  # "2031-09"
     zone: str = "UTC"
+    subscription: str | None = None
 
 
 class Send(Value):

@@ -34,6 +34,7 @@ from dunning.policy_sections import (
     Human,
     Name,
     Promises,
+    Renewals,
     Suspension,
     WholeDays,
 )
@@ -298,6 +299,7 @@ class Policy(Section):
     sent_invoices: SentInvoices | None = None  # None: they are not dunned
     risk: RiskRules = RiskRules()
     card_expiry: CardExpiry | None = None  # None: nobody is told that a card will expire
+    renewals: Renewals | None = None  # None: nobody is reminded before a renewal
 
     @model_validator(mode="after")
     def _notice_can_be_given(self) -> Policy:

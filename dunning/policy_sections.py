@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dunning.durations import Duration
 from dunning.risk import Level
-from dunning.values import Section
+from dunning.values import Channel, Section
 
 _DAY = timedelta(days=1)
 
@@ -124,6 +124,29 @@ class FinalAction(Section):
     subscription: Literal["leave", "cancel"]
     invoice_after: Duration | None = None  # each may have a delay of its own; None: `after`
     subscription_after: Duration | None = None
+
+
+Remind = Literal["always", "yearly", "amount", "at_risk"]
+
+
+class Renewals(Section):
+    """The optional reminder before a renewal. A renewal is reminded of when one of `remind` holds."""
+
+    remind: Annotated[tuple[Remind, ...], Field(min_length=1)]
+    before: WholeDays  # the charge
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
+    amount_from: dict[Currency, Annotated[int, Field(gt=0)]] = {}  # for `amount`: minor units, as charged
+    risk_from: Level = "elevated"  # for `at_risk`
+
+    @model_validator(mode="after")
+    def _says_what_it_goes_by(self) -> Renewals:
+        if ("amount" in self.remind) != bool(self.amount_from):
+            raise ValueError("renewals: `remind: [amount]` and `amount_from` go together: write both or none")
+        if self.before <= _DAY:
+            raise ValueError("renewals.before: write 2d or more: a reminder needs time to act on it")
+        if self.risk_from == "none":
+            raise ValueError("renewals.risk_from: none means everybody: write `remind: [always]`")
+        return self
 
 
 class Ask(Section):

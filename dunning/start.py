@@ -9,40 +9,50 @@ from typing import Any
 from dunning.case import BillingEvent
 from dunning.decision import Start
 
-_EXAMPLE = 'give one JSON object such as {"invoice_id": "in_123"}'
-_FIELDS = {"invoice_id", "policy", "account", "reopen"}
+_LONGEST_ID = 255  # Stripe: "IDs are at most 255 characters" (docs.stripe.com/upgrades)
 _SAID = ("report", "status", "charge", "invoice", "card", "step", "channel", "why")
 _MOST_MONEY = 10**12  # Stripe's amounts have at most twelve digits
 
 
 def parse_start(args: Sequence[Any]) -> Start:
     """The input of `InvoiceDunning`. Raises ValueError with one sentence that says what to change."""
-    if len(args) != 1:
-        raise ValueError(f"input: {len(args)} arguments arrived; {_EXAMPLE}")
-    given = args[0]
-    if not isinstance(given, dict):
-        raise ValueError(f"input: {type(given).__name__} arrived; {_EXAMPLE}")
-    strange = sorted(str(key) for key in given if key not in _FIELDS)
-    if strange:
-        raise ValueError(
-            f"{strange[0]}: is not a field of the input; its fields are {', '.join(sorted(_FIELDS))}"
-        )
-    invoice_id = given.get("invoice_id")
-    if not isinstance(invoice_id, str) or not invoice_id.startswith("in_") or len(invoice_id) > 255:
-        raise ValueError(f"invoice_id: {invoice_id!r} is not the id of a Stripe invoice (in_…); {_EXAMPLE}")
-    for field, prefix in (("account", "acct_"), ("policy", "")):
-        value = given.get(field)
-        if value is not None and (not isinstance(value, str) or not value.startswith(prefix) or not value):
-            what = "a Stripe account (acct_…)" if prefix else "the name of a policy"
-            raise ValueError(f"{field}: {value!r} is not {what}; leave it out or mend it")
+    given = parse_input(args, "invoice_id", "a Stripe invoice (in_…)", ("in_",), ("reopen",))
     if not isinstance(given.get("reopen", False), bool):
         raise ValueError("reopen: write true or false")
     return Start(
-        invoice_id=invoice_id,
+        invoice_id=given["invoice_id"],
         policy=given.get("policy"),
         account=given.get("account") or "",
         reopen=given.get("reopen", False),
     )
+
+
+def parse_input(
+    args: Sequence[Any], field: str, what: str, prefixes: tuple[str, ...], more: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The one JSON object that starts a workflow: an id at Stripe; `policy`, `account` and `more` if need be.
+
+    Raises ValueError with one sentence that says what to change.
+    """
+    example = f'give one JSON object such as {{"{field}": "{prefixes[0]}123"}}'
+    if len(args) != 1:
+        raise ValueError(f"input: {len(args)} arguments arrived; {example}")
+    given = args[0]
+    if not isinstance(given, dict):
+        raise ValueError(f"input: {type(given).__name__} arrived; {example}")
+    fields = sorted({field, "policy", "account", *more})
+    strange = sorted(str(key) for key in given if key not in fields)
+    if strange:
+        raise ValueError(f"{strange[0]}: is not a field of the input; its fields are {', '.join(fields)}")
+    named = given.get(field)
+    if not isinstance(named, str) or not named.startswith(prefixes) or len(named) > _LONGEST_ID:
+        raise ValueError(f"{field}: {named!r} is not the id of {what}; {example}")
+    for option, prefix in (("account", "acct_"), ("policy", "")):
+        value = given.get(option)
+        if value is not None and (not isinstance(value, str) or not value.startswith(prefix) or not value):
+            meant = "a Stripe account (acct_…)" if prefix else "the name of a policy"
+            raise ValueError(f"{option}: {value!r} is not {meant}; leave it out or mend it")
+    return given
 
 
 def parse_hint(args: Sequence[Any], now: datetime) -> BillingEvent:

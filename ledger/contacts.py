@@ -15,11 +15,13 @@ from dunning.consents import refusal
 from dunning.contacts import LONGEST, Contact, slot
 from dunning.policy import ContactLimits
 from dunning.values import MessageGroup
-from ledger.tables import AddressRow, CardCaseRow, CaseRow, ConsentRow, DispatchRow
+from ledger.tables import AddressRow, CardCaseRow, CaseRow, ConsentRow, DispatchRow, ReminderRow
 
 #: Nothing left the house.
 _UNHEARD = ("failed", "unreachable")
 _SHADOW = "shadow"
+#: What a message belongs to.
+_OWNERS = (CaseRow, CardCaseRow, ReminderRow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +123,10 @@ async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> 
         select(DispatchRow)
         .outerjoin(CaseRow, col(CaseRow.id) == col(DispatchRow.case_id))
         .outerjoin(CardCaseRow, col(CardCaseRow.id) == col(DispatchRow.case_id))
+        .outerjoin(ReminderRow, col(ReminderRow.id) == col(DispatchRow.case_id))
         .where(
             col(DispatchRow.customer) == dispatch.customer,
-            func.coalesce(col(CaseRow.account), col(CardCaseRow.account)) == _account_of(dispatch),
+            func.coalesce(*(col(row.account) for row in _OWNERS)) == _account_of(dispatch),
             col(DispatchRow.claimed_at) > dispatch.claimed_at - LONGEST,
             or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate).notin_(unheard)),
         )
@@ -133,7 +136,6 @@ async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> 
 
 
 def _account_of(dispatch: DispatchRow) -> ColumnElement[str]:
-    """The account of the message's case, be it of an invoice or of a card."""
-    of_case = select(col(CaseRow.account)).where(col(CaseRow.id) == dispatch.case_id)
-    of_card = select(col(CardCaseRow.account)).where(col(CardCaseRow.id) == dispatch.case_id)
-    return func.coalesce(of_case.scalar_subquery(), of_card.scalar_subquery())
+    """The account of the case or reminder that the message belongs to."""
+    of_each = (select(col(row.account)).where(col(row.id) == dispatch.case_id) for row in _OWNERS)
+    return func.coalesce(*(one.scalar_subquery() for one in of_each))

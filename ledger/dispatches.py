@@ -15,7 +15,7 @@ from ledger.contacts import FREE, Terms, conversation, no_room, said_by_another,
 from ledger.database import Database, changed, insert_once
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
-from ledger.tables import CardCaseRow, CaseRow, DispatchEventRow, DispatchRow
+from ledger.tables import CardCaseRow, CaseRow, DispatchEventRow, DispatchRow, ReminderRow
 
 #: The fate that a provider's later word may still replace.
 UNKNOWN = "unknown"
@@ -193,7 +193,7 @@ class Dispatches:
 
 
 async def _must_be_of_a_case(session: AsyncSession, case_id: str) -> None:
-    """A message belongs to an invoice's or a card's case; no foreign key can say so of two tables."""
-    known = or_(exists().where(col(CaseRow.id) == case_id), exists().where(col(CardCaseRow.id) == case_id))
+    """A message belongs to a case or to a reminder; no foreign key can say so of several tables."""
+    known = or_(*(exists().where(col(row.id) == case_id) for row in (CaseRow, CardCaseRow, ReminderRow)))
     if not await session.scalar(select(known)):
         raise NotInLedger(f"{case_id} is not in the ledger: claim it before you record anything of it")

@@ -19,6 +19,7 @@ from ledger.outbox import Outbox
 from ledger.people import People
 from ledger.reconciliations import Reconciliations
 from ledger.records import Counts
+from ledger.reminders import Reminders
 from ledger.replies import Replies
 from ledger.reporting import Reporting
 from ledger.reversals import Reversals
@@ -40,6 +41,7 @@ class Ledger:
         self._database = database
         self.cases = Cases(database)
         self.cards = CardCases(database)
+        self.reminders = Reminders(database)
         self.attempts = Attempts(database)
         self.charges = Charges(database)
         self.dispatches = Dispatches(database)

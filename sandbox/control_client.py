@@ -276,6 +276,10 @@ class ControlClient:
         wish = {"subscription_id": subscription_id, "retries": _written(retries)}
         return dict(await self._call("POST", "stripe/renew", wish))
 
+    async def announce(self, subscription_id: str) -> dict[str, Any]:
+        """Tell of a subscription's next renewal by `invoice.upcoming`. Returns the invoice."""
+        return dict(await self._call("POST", "stripe/announce", {"subscription_id": subscription_id}))
+
     async def schedule_retries(self, invoice_id: str, retries: Sequence[datetime | str]) -> dict[str, Any]:
         """Let Stripe try an open invoice again by itself at these times. Returns the invoice."""
         wish = {"invoice_id": invoice_id, "retries": _written(retries)}

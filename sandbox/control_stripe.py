@@ -13,6 +13,12 @@ from sandbox.control_calls import CallBody, Handler, read_body
 from sandbox.world import World
 
 
+class Announced(CallBody):
+    """Tell of a subscription's next renewal."""
+
+    subscription_id: str
+
+
 class Renewal(CallBody):
     """Begin a subscription's next period; `retries` are the times at which Stripe tries again by itself."""
 
@@ -104,6 +110,7 @@ def stripe_calls(world: World) -> list[tuple[str, str, Handler]]:
         return {"seconds": wish.seconds}
 
     acts: list[tuple[str, type[CallBody], Callable[[World, Any], Any]]] = [
+        ("announce", Announced, lambda w, wish: stripe.announce(w, wish.subscription_id)),
         ("renew", Renewal, lambda w, wish: stripe.renew(w, wish.subscription_id, wish.retries)),
         (
             "schedule_retries",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _INVOICE = "invoice-dunning/"
 _CARD = "card-expiry/"
+_RENEWAL = "renewal-reminder/"
 
 
 def invoice_dunning_id(invoice_id: str) -> str:
@@ -34,6 +35,11 @@ def event_delivery_id(event_id: str, endpoint: str) -> str:
 def card_expiry_id(method: str, expiry: str) -> str:
     """The id of the workflow of a card: Stripe's payment method and the expiry ("2031-09")."""
     return f"{_CARD}{method}/{expiry}"
+
+
+def renewal_reminder_id(subscription: str) -> str:
+    """The id of the workflow that reminds of a subscription's next renewal."""
+    return f"{_RENEWAL}{subscription}"
 
 
 def card_of(workflow_id: str) -> tuple[str, str] | None:

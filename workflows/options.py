@@ -18,6 +18,7 @@ from activities.interface import (
     BillingActivities,
     CardActivities,
     EmailActivities,
+    ReminderActivities,
     SmsActivities,
 )
 from dunning.decision import Action, Send
@@ -58,6 +59,7 @@ class Effect:
 
 OPEN_CARD = Effect(CardActivities.open_card_case, STRIPE_TASK_QUEUE)
 READ_CARD = Effect(CardActivities.read_card, STRIPE_TASK_QUEUE)
+LOOK_AT_RENEWAL = Effect(ReminderActivities.look_at_renewal, STRIPE_TASK_QUEUE)
 OPEN = Effect(BillingActivities.open_case, STRIPE_TASK_QUEUE)
 _EFFECTS: dict[str, Effect] = {
     "read_invoice": Effect(BillingActivities.read_invoice, STRIPE_TASK_QUEUE),

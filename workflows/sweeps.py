@@ -1,4 +1,4 @@
-"""ExpiringCardScan: finds the cards that need a case, once a day by a schedule."""
+"""ExpiringCardScan: finds cards that need a case and renewals that need a reminder, once a day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from temporalio.workflow import ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE, ScanActivities
     from dunning.expiry.scan import Found, Scanned, ScanOrder, ScanPage, onwards, parse_wish
-    from workflows.ids import card_expiry_id
+    from workflows.ids import card_expiry_id, renewal_reminder_id
 
 #: One page is one call to Stripe, so the queue's limit is the scan's. A missing heartbeat tells of a dead
 #: worker within a minute; the next try asks for the same page, and no card gets a second case.
@@ -43,24 +43,38 @@ class ExpiringCardScan:
                 summary=f"{done.status} subscriptions, {done.looked_at} looked at",
                 **_PAGE,
             )
-            started = sum([await self._start(found, done.account) for found in page.found])
-            done = onwards(done, page, started)
+            started = sum([await self._open_case(found, done.account) for found in page.found])
+            reminders = sum([await self._remind(renewal, done.account) for renewal in page.renewals])
+            done = onwards(done, page, started, reminders)
             workflow.set_current_details(
-                f"{done.looked_at} subscriptions looked at, {done.started} cases opened, {done.known} known"
+                f"{done.looked_at} subscriptions looked at, {done.started} cases opened, {done.known} known, "
+                f"{done.reminders} reminders of renewals"
             )
             if done.status is None:
-                return Scanned(looked_at=done.looked_at, started=done.started, known=done.known)
+                return Scanned(
+                    looked_at=done.looked_at,
+                    started=done.started,
+                    known=done.known,
+                    reminders=done.reminders,
+                )
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(done.model_dump(mode="json"))
 
-    async def _start(self, found: Found, account: str) -> int:
-        """Open the case of a card; it outlives the scan. 0 when it runs already."""
-        given = {"payment_method_id": found.method} | ({"account": account} if account else {})
+    async def _open_case(self, found: Found, account: str) -> int:
+        given = {"payment_method_id": found.method}
+        return await self._start("CardExpiry", card_expiry_id(found.method, found.expiry), given, account)
+
+    async def _remind(self, subscription: str, account: str) -> int:
+        given = {"subscription_id": subscription}
+        return await self._start("RenewalReminder", renewal_reminder_id(subscription), given, account)
+
+    async def _start(self, name: str, workflow_id: str, given: dict[str, str], account: str) -> int:
+        """Start what outlives the scan. 0 when it runs already."""
         try:
             await workflow.start_child_workflow(
-                "CardExpiry",
-                given,
-                id=card_expiry_id(found.method, found.expiry),
+                name,
+                given | ({"account": account} if account else {}),
+                id=workflow_id,
                 task_queue=TASK_QUEUE,
                 parent_close_policy=ParentClosePolicy.ABANDON,
             )

@@ -15,12 +15,11 @@ from dunning.expiry.card import CardEvent, CardOutcome, CardRead, CardStart, Car
 from dunning.expiry.timing import endangered
 from dunning.lever_payloads import Line, Payload
 from dunning.policy import Policy
+from dunning.start import parse_input
 from dunning.words import LIFE_OF_A_MESSAGE
 
 _FIRST_PAUSE = timedelta(minutes=15)
 _LONGEST_PAUSE = timedelta(hours=6)
-_EXAMPLE = 'give one JSON object such as {"payment_method_id": "pm_123"}'
-_FIELDS = {"payment_method_id", "policy", "account"}
 #: Cards of before payment methods have ids of their own; Stripe reads them as payment methods, too.
 _CARDS = ("pm_", "card_", "src_")
 
@@ -84,22 +83,12 @@ def read_stop(state: CardState, lever: Lever) -> Stopped:
 
 def parse_start(args: Sequence[Any]) -> CardStart:
     """The input of `CardExpiry`. Raises ValueError with one sentence that says what to change."""
-    given = args[0] if len(args) == 1 else None
-    if not isinstance(given, dict):
-        raise ValueError(f"input: {len(args)} arguments of another shape arrived; {_EXAMPLE}")
-    strange = sorted(str(key) for key in given if key not in _FIELDS)
-    if strange:
-        raise ValueError(
-            f"{strange[0]}: is no field of the input; its fields are {', '.join(sorted(_FIELDS))}"
-        )
-    method = given.get("payment_method_id")
-    if not isinstance(method, str) or not method.startswith(_CARDS) or len(method) > 255:
-        raise ValueError(f"payment_method_id: {method!r} is not the id of a card at Stripe; {_EXAMPLE}")
-    for field, prefix in (("account", "acct_"), ("policy", "")):
-        value = given.get(field)
-        if value is not None and (not isinstance(value, str) or not value or not value.startswith(prefix)):
-            raise ValueError(f"{field}: {value!r} cannot be one; leave it out or mend it")
-    return CardStart(payment_method_id=method, policy=given.get("policy"), account=given.get("account") or "")
+    given = parse_input(args, "payment_method_id", "a card at Stripe", _CARDS)
+    return CardStart(
+        payment_method_id=given["payment_method_id"],
+        policy=given.get("policy"),
+        account=given.get("account") or "",
+    )
 
 
 def _with(state: CardState, **changes: Any) -> CardState:

@@ -1,4 +1,4 @@
-"""The scan that finds cards which expire before their next charge: what it asks and carries along. Pure."""
+"""The scan for cards that expire and renewals to remind of: what it asks and carries along. Pure."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class ScanPage(Value):
     found: tuple[Found, ...] = ()
     known: int = 0  # of the cards in danger: those whose case is open, or was closed for good
     after: str | None = None
+    renewals: tuple[str, ...] = ()  # the subscriptions whose renewal needs a reminder and has none
 
 
 class ScanWish(Value):
@@ -51,6 +52,7 @@ class ScanWish(Value):
     looked_at: int = 0
     started: int = 0
     known: int = 0
+    reminders: int = 0
 
 
 class Scanned(Value):
@@ -59,6 +61,7 @@ class Scanned(Value):
     looked_at: int
     started: int
     known: int
+    reminders: int = 0
 
 
 def parse_wish(args: Sequence[Any]) -> ScanWish:
@@ -86,7 +89,7 @@ def parse_wish(args: Sequence[Any]) -> ScanWish:
     return wish
 
 
-def onwards(done: ScanWish, page: ScanPage, started: int) -> ScanWish:
+def onwards(done: ScanWish, page: ScanPage, started: int, reminders: int = 0) -> ScanWish:
     """Where the scan goes on after a page, and what it did so far. The status is None after the last one."""
     assert done.status is not None
     later = (*STATUSES, None)[STATUSES.index(done.status) + 1]
@@ -97,6 +100,7 @@ def onwards(done: ScanWish, page: ScanPage, started: int) -> ScanWish:
             "looked_at": done.looked_at + page.looked_at,
             "started": done.started + started,
             "known": done.known + page.known + len(page.found) - started,
+            "reminders": done.reminders + reminders,
         }
     )
 

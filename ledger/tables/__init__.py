@@ -10,6 +10,7 @@ from ledger.tables.cases import (
     EntryRow,
     ExtensionRow,
     PromiseRow,
+    ReminderRow,
     SuspensionRow,
     SwitchRow,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "LinkRow",
     "PromiseRow",
     "ReconciliationRow",
+    "ReminderRow",
     "ReplyRow",
     "ReversalRow",
     "RiskRow",

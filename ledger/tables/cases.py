@@ -15,6 +15,7 @@ from sqlalchemy import (
 from sqlmodel import Field
 
 from dunning.expiry.card import CardOutcome
+from dunning.renewals.reminder import ReminderOutcome
 from dunning.values import Outcome, RecoveredVia, Stage, WaitingOn
 from ledger.tables.base import Row, open_only
 from ledger.types import Json, Name, UtcDateTime, Words
@@ -106,6 +107,30 @@ class CardCaseRow(Row, table=True):
     next_what: str = Field(default="", sa_type=Words)
     seq_base: int = 0  # where the entries of the current run begin
     remembered_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ReminderRow(Row, table=True):
+    """The reminder of one renewal: a subscription's charge on one day."""
+
+    __tablename__ = "reminders"
+    __table_args__ = (
+        UniqueConstraint("account", "subscription", "charge_at"),
+        Index("ix_reminders_customer", "account", "customer"),
+    )
+
+    id: str = Field(primary_key=True)
+    account: str
+    subscription: str
+    charge_at: datetime = Field(sa_type=UtcDateTime)
+    workflow_id: str
+    run_id: str
+    customer: str
+    policy_name: str
+    policy_version: str
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+    outcome: ReminderOutcome | None = Field(default=None, sa_column=Column(Name(ReminderOutcome)))
+    closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    closed_reason: str = Field(default="", sa_type=Words)
 
 
 class EntryRow(Row, table=True):

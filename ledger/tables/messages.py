@@ -29,7 +29,7 @@ class DispatchRow(Row, table=True):
     )
 
     id: str = Field(primary_key=True)
-    case_id: str  # of `cases` or of `card_cases`; `Dispatches.claim` refuses any other
+    case_id: str  # of `cases`, `card_cases` or `reminders`; `Dispatches.claim` refuses any other
     step: str
     channel: Channel = Field(sa_column=Column(Name(Channel), nullable=False))
     template: str

@@ -27,6 +27,7 @@ from sandbox.stripe import (
 from sandbox.stripe.controls import (
     BOOKS,
     advance,
+    announce,
     automatic_update,
     books_of,
     close_dispute,
@@ -83,6 +84,7 @@ __all__ = [
     "StripeBooks",
     "StripeError",
     "advance",
+    "announce",
     "automatic_update",
     "books_of",
     "close_dispute",

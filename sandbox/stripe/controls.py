@@ -114,6 +114,12 @@ def renew(world: World, subscription_id: str, retries: list[datetime] | None = N
 
 
 @_control
+def announce(world: World, subscription_id: str) -> dict[str, Any]:
+    """Tell of a subscription's next renewal by `invoice.upcoming`. Raises StripeError."""
+    return lifecycle.announce(*books_of(world).owner("subscription", subscription_id))
+
+
+@_control
 def schedule_retries(world: World, invoice_id: str, retries: list[datetime]) -> dict[str, Any]:
     """Let Stripe retry an open invoice by itself at these times (empty: never). Returns the invoice."""
     account, invoice = books_of(world).owner("invoice", invoice_id)

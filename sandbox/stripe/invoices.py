@@ -9,6 +9,7 @@ from sandbox.stripe.errors import invalid_request, parameter_invalid, parameter_
 from sandbox.stripe.forms import Params
 from sandbox.stripe.http import Call, Endpoint
 from sandbox.stripe.invoice_items import bill, pending_items
+from sandbox.stripe.lifecycle import next_invoice
 from sandbox.stripe.ownership import living, own_method
 from sandbox.stripe.store import Account, Obj, subscription_of
 from sandbox.stripe.wire import PAGE, created_within, matching, page
@@ -168,6 +169,11 @@ def pay(call: Call) -> Obj:
     return invoice
 
 
+def preview(call: Call) -> Obj:
+    """What a subscription's next renewal will cost. Changes are not simulated."""
+    return next_invoice(call.account, call.account.get("subscription", call.params.required("subscription")))
+
+
 def void(call: Call) -> Obj:
     """Open or uncollectible to void."""
     invoice = call.target("invoice")
@@ -229,6 +235,7 @@ ENDPOINTS = [
     Endpoint(
         "GET", "/v1/invoices", list_invoices, f"{PAGE} customer status subscription created collection_method"
     ),
+    Endpoint("POST", "/v1/invoices/create_preview", preview, "subscription"),
     Endpoint("GET", "/v1/invoices/{id}", lambda call: call.target("invoice")),
     Endpoint("POST", "/v1/invoices/{id}", update, f"{_EDITABLE} {_DRAFT_ONLY}"),
     Endpoint("DELETE", "/v1/invoices/{id}", delete),

@@ -10,7 +10,7 @@ import calendar
 from datetime import UTC, datetime, timedelta
 
 from sandbox.stripe import collection
-from sandbox.stripe.drafting import new_invoice, open_invoice, subscription_line
+from sandbox.stripe.drafting import FINALIZES_AFTER, new_invoice, open_invoice, subscription_line
 from sandbox.stripe.errors import invalid_request
 from sandbox.stripe.standing import FINISHED, settle_standing
 from sandbox.stripe.store import STRIPE, Account, Obj, Origin, StripeBooks
@@ -102,6 +102,43 @@ def renew(account: Account, subscription: Obj, retries: list[int]) -> Obj:
         collection.mark_uncollectible(account, invoice, STRIPE, "subscription_paused")
     elif invoice["collection_method"] == "charge_automatically":
         collection.retry_automatically(account, invoice)
+    return invoice
+
+
+def next_invoice(account: Account, subscription: Obj) -> Obj:
+    """What the next renewal will cost: an invoice that nobody keeps.
+
+    Raises StripeError 400 `invoice_upcoming_none` for a subscription that will not be billed.
+    """
+    if subscription["status"] in (*FINISHED, "incomplete", "paused") or subscription["cancel_at_period_end"]:
+        raise invalid_request(
+            f"No upcoming invoices for subscription: {subscription['id']}", code="invoice_upcoming_none"
+        )
+    starts = subscription["items"]["data"][0]["current_period_end"]
+    invoice = new_invoice(
+        account,
+        account.get("customer", subscription["customer"]),
+        currency=subscription["currency"],
+        billing_reason="upcoming",
+        subscription=subscription,
+        collection_method=subscription["collection_method"],
+        period=(subscription["items"]["data"][0]["current_period_start"], starts),
+    )
+    account.remove(invoice)
+    for item in subscription["items"]["data"]:
+        subscription_line(invoice, item, account.get("product", item["price"]["product"]))
+    invoice["next_payment_attempt"] = starts + FINALIZES_AFTER
+    return invoice
+
+
+def announce(account: Account, subscription: Obj) -> Obj:
+    """Tell of the renewal to come, as Stripe does some days ahead (`invoice.upcoming`: without an id).
+
+    Source: docs.stripe.com/api/events/types#event_types-invoice.upcoming.
+    """
+    invoice = next_invoice(account, subscription)
+    del invoice["id"]
+    account.emit("invoice.upcoming", invoice, STRIPE)
     return invoice
 
 

@@ -20,7 +20,7 @@ from dunning.values import Outcome
 from ledger.cards import CardCaseRecord
 from ledger.records import CaseRecord
 from starter.webhooks.refusals import BadSignature, Malformed
-from workflows.ids import card_expiry_id, invoice_dunning_id
+from workflows.ids import card_expiry_id, invoice_dunning_id, renewal_reminder_id
 
 #: How far the time of a signature may lie from ours, in seconds (docs.stripe.com/webhooks). Stripe signs
 #: every redelivery anew. The SDK refuses old times only; a future one is as wrong.
@@ -39,7 +39,10 @@ FAILURES = frozenset({"invoice.payment_failed", "invoice.payment_action_required
 #: automation of the account says so.
 SENT = frozenset({"invoice.finalized", "invoice.sent", "invoice.will_be_due", "invoice.overdue"})
 
-Subject = Literal["invoice", "subscription", "customer", "charge", "method"]
+#: Stripe tells so many days ahead as the account says that a subscription will be billed.
+UPCOMING = "invoice.upcoming"
+
+Subject = Literal["invoice", "subscription", "customer", "charge", "method", "renewal"]
 
 #: By what the cases are found that an event concerns. An event of another type is not needed.
 CONCERNS: Mapping[str, Subject] = {
@@ -60,6 +63,7 @@ CONCERNS: Mapping[str, Subject] = {
     "payment_method.automatically_updated": "customer",
     "payment_method.detached": "method",
     "customer.source.expiring": "method",
+    UPCOMING: "renewal",
     "setup_intent.succeeded": "customer",
     **dict.fromkeys(REPORTS, "charge"),
 }
@@ -247,6 +251,8 @@ def query_of(event: StripeEvent) -> Query | Route:
     named = _subject_id(event, subject)
     if named is None:
         return Route(why=f"it names no {subject}")
+    if subject == "renewal":
+        return _route_upcoming(event, named)
     if subject == "charge":
         return Query(event.account, charge=named, customer=_customer_of(event))
     if subject == "subscription":
@@ -279,6 +285,13 @@ def _route_expiring(event: StripeEvent) -> Route:
     start = {"payment_method_id": method} | ({"account": event.account} if event.account else {})
     workflow_id = card_expiry_id(method, written_expiry(year, month))
     return Route((Wake(workflow_id, start=True, input=start, workflow="CardExpiry"),))
+
+
+def _route_upcoming(event: StripeEvent, subscription: str) -> Route:
+    """The reminder sees for itself at Stripe whether this charge needs one, and had none."""
+    start = {"subscription_id": subscription} | ({"account": event.account} if event.account else {})
+    workflow_id = renewal_reminder_id(subscription)
+    return Route((Wake(workflow_id, start=True, input=start, workflow="RenewalReminder"),))
 
 
 def _route_failure(event: StripeEvent, latest: CaseRecord | None) -> Route:
@@ -350,6 +363,9 @@ def _subject_id(event: StripeEvent, subject: Subject) -> str | None:
     own_kind = {"invoice": "invoice.", "subscription": "customer.subscription.", "customer": "customer."}
     if subject == "method":
         return _text(event.object.get("id"))
+    if subject == "renewal":  # an invoice without an id
+        details = _mapping(_mapping(event.object.get("parent")).get("subscription_details"))
+        return _id_in(details.get("subscription"))
     if subject in own_kind and event.type.startswith(own_kind[subject]):
         return _text(event.object.get("id"))
     return _id_in(event.object.get(subject))

@@ -230,3 +230,28 @@ async def test_a_radar_block_never_reaches_the_network(sandbox: ControlClient) -
     assert charge.outcome is not None
     assert (charge.outcome.type, charge.outcome.network_status) == ("blocked", "not_sent_to_network")
     assert (charge.outcome.reason, charge.outcome.advice_code) == ("highest_risk_level", "do_not_try_again")
+
+
+async def test_what_a_renewal_will_cost_is_told_beforehand(sandbox: ControlClient) -> None:
+    ada = await subscriber(sandbox, "succeeded")
+    end = ada.subscription["items"]["data"][0]["current_period_end"]
+
+    preview = await ada.client.v1.invoices.create_preview_async({"subscription": ada.subscription.id})
+    assert (preview.amount_due, preview.currency, preview.status) == (2900, "usd", "draft")
+    assert (preview.billing_reason, preview.period_end) == ("upcoming", end)
+
+    await sandbox.announce(ada.subscription.id)
+    (event,) = await events(ada.client, "invoice.upcoming")
+    assert "id" not in event.data.object
+    assert event.data.object["parent"]["subscription_details"]["subscription"] == ada.subscription.id
+    assert len((await ada.client.v1.invoices.list_async()).data) == 1, "it is no invoice yet"
+
+
+async def test_a_subscription_that_ends_has_no_next_invoice(sandbox: ControlClient) -> None:
+    ada = await subscriber(sandbox, "succeeded")
+    await ada.client.v1.subscriptions.update_async(ada.subscription.id, {"cancel_at_period_end": True})
+
+    with pytest.raises(stripe.InvalidRequestError) as refusal:
+        await ada.client.v1.invoices.create_preview_async({"subscription": ada.subscription.id})
+
+    assert refusal.value.code == "invoice_upcoming_none"

@@ -374,3 +374,22 @@ class TestSignatures:
     def test_nothing_is_good_without_a_secret(self) -> None:
         with pytest.raises(BadSignature):
             verify(self.BODY, self.header("whsec_a"), [], time.time())
+
+
+class TestARenewalToCome:
+    UPCOMING: ClassVar[dict[str, Any]] = {
+        "object": "invoice",
+        "parent": {"type": "subscription_details", "subscription_details": {"subscription": "sub_1"}},
+    }
+
+    def test_opens_its_reminder(self) -> None:
+        wake = Wake(
+            "renewal-reminder/sub_1",
+            start=True,
+            input={"subscription_id": "sub_1", "account": "acct_9"},
+            workflow="RenewalReminder",
+        )
+        assert query_of(event("invoice.upcoming", self.UPCOMING, account="acct_9")) == Route((wake,))
+
+    def test_of_no_subscription_concerns_nobody(self) -> None:
+        assert query_of(event("invoice.upcoming", {"object": "invoice"})) == Route(why="it names no renewal")

@@ -146,7 +146,7 @@ async def test_a_card_that_needs_no_case_and_an_input_that_is_none(engine: Engin
     assert "no charge falls after the last day" in (await run({"payment_method_id": method}))["reason"]
     with pytest.raises(WorkflowFailureError) as failure:
         await run({"invoice_id": "in_1"})
-    assert "invoice_id: is no field of the input" in str(failure.value.cause)
+    assert "invoice_id: is not a field of the input" in str(failure.value.cause)
 
 
 def test_the_workflow_id_names_card_and_expiry() -> None:
