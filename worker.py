@@ -110,7 +110,7 @@ def make_workers(
             texts.send_sms,
             texts.send_whatsapp,
             LedgerRecords(deps.ledger, deps.policies, deps.endpoints, deps.news).decide,
-            RiskWatch(deps.ledger, deps.policies).review_risks,
+            RiskWatch(deps).review_risks,
             reconciling.begin,
             reconciling.look,
             reconciling.finish,

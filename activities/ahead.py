@@ -41,7 +41,7 @@ class Ahead:
 
     def __init__(self, deps: Deps) -> None:
         self._ledger, self._policies = deps.ledger, deps.policies
-        self._watch = RiskWatch(deps.ledger, deps.policies)
+        self._watch = RiskWatch(deps)
         self._invoices = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
 
     async def risk(self, account: str, customer: str, at: datetime) -> Level:

@@ -38,7 +38,7 @@ class StripeBilling(BillingActivities):
     def __init__(self, deps: Deps) -> None:
         self._ledger = deps.ledger
         self._policies = deps.policies
-        self._watch = RiskWatch(deps.ledger, deps.policies)
+        self._watch = RiskWatch(deps)
         calls = StripeCalls(deps.stripe)
         self._reader = InvoiceReader(calls, deps.ledger)
         self._charging = Charging(calls, deps.ledger, self._reader)

@@ -22,6 +22,7 @@ from activities.reader import InvoiceReader
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import ListedInvoice
 from activities.stripe_reading import moment
+from dunning.announcements import reconciliation_finished
 from dunning.case import CaseRef
 from dunning.reconciliation import (
     ARRIVAL,
@@ -98,6 +99,7 @@ class Reconciling(ReconcilingActivities):
     def __init__(self, deps: Deps, temporal: Client, receiving: Receiving) -> None:
         self._ledger = deps.ledger
         self._policies = deps.policies
+        self._endpoints, self._news = deps.endpoints, deps.news
         self._temporal = temporal
         self._receiving = receiving
         self._stripe = StripeCalls(deps.stripe)
@@ -127,10 +129,13 @@ class Reconciling(ReconcilingActivities):
 
     @activity.defn(name="finish_reconciliation")
     async def finish(self, order: FinishOrder) -> Reconciled:
-        """Write down how it ended."""
-        tour, now = order.tour, business_time()
+        """Write down how it ended, and tell the business."""
+        tour, now, books = order.tour, business_time(), self._ledger.reconciliations
         counts = {name: getattr(order.counts, name) for name in Counts.model_fields}
-        await self._ledger.reconciliations.finish(tour.run, counts, now)
+        policy, found = self._policies.load(_POLICY), await books.tally(tour.run)
+        told = reconciliation_finished(tour, order.counts, found, policy, now)
+        await books.finish(tour.run, counts, now, self._endpoints.addressed(told))
+        self._news.set()
         activity.logger.info("reconciliation finished", extra={"run": tour.run, **counts})
         return Reconciled(
             run=tour.run, started=tour.started, finished=now, dry_run=tour.dry_run, counts=order.counts

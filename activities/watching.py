@@ -7,12 +7,12 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.context import business_time
+from activities.context import Deps, business_time
 from activities.interface import RiskActivities
-from activities.policy_book import PolicyBook
-from dunning.risk import Assessment, Reviewed, ReviewOrder, RiskRules, assess, rises
+from dunning.announcements import risk_raised
+from dunning.risk import Assessment, Level, Reviewed, ReviewOrder, assess, rises
 from dunning.segments import STANDARD
-from ledger import Ledger
+from ledger.outgoing import Outgoing
 
 log = logging.getLogger("dunning.risk")
 
@@ -20,20 +20,24 @@ log = logging.getLogger("dunning.risk")
 class RiskWatch(RiskActivities):
     """Assesses customers by the rules of the standard policy: before a case there is no other."""
 
-    def __init__(self, ledger: Ledger, policies: PolicyBook) -> None:
-        self._risks = ledger.risks
-        self._policies = policies
-
-    @property
-    def _rules(self) -> RiskRules:
-        return self._policies.load(STANDARD).risk
+    def __init__(self, deps: Deps) -> None:
+        self._risks = deps.ledger.risks
+        self._policies = deps.policies
+        self._endpoints = deps.endpoints
+        self._news = deps.news
 
     async def look(self, account: str, customer: str, at: datetime) -> tuple[Assessment, bool]:
-        """A customer's risk now, remembered, and whether the level rose."""
-        found = assess(await self._risks.history(account, customer), self._rules, at)
-        before = await self._risks.assessed(account, customer, found, at=at)
+        """A customer's risk now, remembered, and whether the level rose: then the business is told."""
+        policy = self._policies.load(STANDARD)
+        found = assess(await self._risks.history(account, customer), policy.risk, at)
+
+        def outgoing(before: Level | None) -> list[Outgoing]:
+            return self._endpoints.addressed(risk_raised(account, customer, before, found, policy, at))
+
+        before = await self._risks.assessed(account, customer, found, at=at, outgoing=outgoing)
         rose = rises(before, found.level)
         if rose:
+            self._news.set()
             flags = ", ".join(flag.name for flag in found.flags)
             fields = {"customer": customer, "account": account, "level": found.level, "flags": flags}
             log.info("risk rose", extra=fields)

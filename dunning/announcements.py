@@ -1,4 +1,4 @@
-"""What the business's own systems are told: what changed in a case, as thin events for its backend.
+"""What the business's own systems are told: what changed, as thin events for its backend.
 
 Thin means ids, amounts, dates and where the case stands, and nothing personal: who wants more asks the API.
 The id of an event is made of what happened, not of when it was written: a step of a case may be carried out
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -17,10 +17,12 @@ from dunning.access import access
 from dunning.case import Announcement, CaseState
 from dunning.policy import Policy
 from dunning.policy_sections import AccessLevel
+from dunning.reconciliation import Counts, Kind, Tally, Tour
+from dunning.risk import Assessment, Level, rises
 from dunning.values import Outcome, RecoveredVia, Stage
 from dunning.view import needs_human
 
-#: Every type of event, in the order of a case's life, and what it says.
+#: Every type of event, and what it says: in the order of a case's life, then those of no case.
 EVENTS = {
     "case.opened": "a payment failed, and a case was opened",
     "attempt.failed": "an attempt of the engine to charge failed",
@@ -35,6 +37,8 @@ EVENTS = {
     "restored": "the suspension ended",
     "recovered": "the invoice is paid",
     "closed": "the case ended, and how",
+    "risk.raised": "a customer's level of risk rose",
+    "reconciliation.finished": "Stripe and the engine were compared",
 }
 
 _FAILED = ("declined", "needs_authentication")
@@ -66,9 +70,52 @@ def announce(
     has = access(after, policy)
     news = [*_news(before, after, at), *_access(before, after, had, has, at)]
     return tuple(
-        Announcement(id=_id(after, each), type=each.type, at=at, data=_facts(after, has) | each.data)
+        Announcement(
+            id=_named(after.ref.case_id, each.type, each.key),
+            type=each.type,
+            at=at,
+            data=_facts(after, has) | each.data,
+        )
         for each in news
     )
+
+
+def risk_raised(
+    account: str, customer: str, before: Level | None, found: Assessment, policy: Policy, at: datetime
+) -> tuple[Announcement, ...]:
+    """What a new assessment of a customer tells: something if the level rose."""
+    if policy.shadow or not rises(before, found.level):
+        return ()
+    data = {
+        "customer": customer,
+        "account": account or None,
+        "level": found.level,
+        "before": before or "none",
+        "flags": [{"name": flag.name, "text": flag.told, "facts": list(flag.facts)} for flag in found.flags],
+    }
+    type = "risk.raised"
+    return (Announcement(id=_named(type, account, customer, at.isoformat()), type=type, at=at, data=data),)
+
+
+def reconciliation_finished(
+    tour: Tour, counts: Counts, found: Mapping[Kind, Tally], policy: Policy, at: datetime
+) -> tuple[Announcement, ...]:
+    """What a reconciliation that came to its end tells."""
+    if policy.shadow:
+        return ()
+    data = {
+        "run": tour.run,
+        "dry_run": tour.dry_run,
+        "importing": tour.importing,
+        "looked_at": counts.looked_at,
+        "failed": counts.failed,
+        "findings": {
+            kind.value: {"found": n.found, "fixed": n.fixed, "reported": n.reported}
+            for kind, n in found.items()
+        },
+    }
+    type = "reconciliation.finished"
+    return (Announcement(id=_named(type, tour.run), type=type, at=at, data=data),)
 
 
 def body(announcement: Announcement) -> bytes:
@@ -81,13 +128,13 @@ def body(announcement: Announcement) -> bytes:
     return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _id(state: CaseState, news: _News) -> str:
-    named = "\n".join((state.ref.case_id, news.type, news.key))
+def _named(*names: str) -> str:
+    named = "\n".join(names)
     return f"evt_{hashlib.sha256(named.encode()).hexdigest()[:24]}"
 
 
 def _facts(state: CaseState, level: AccessLevel) -> dict[str, Any]:
-    """What every event carries."""
+    """What every event of a case carries."""
     return {
         "case_id": state.ref.case_id,
         "account": state.ref.account or None,

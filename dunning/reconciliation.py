@@ -126,6 +126,18 @@ class Counts(Value):
         return self.model_copy(update={name: getattr(self, name) + n for name, n in more.items()})
 
 
+class Tally(Value):
+    """How often something was found, and how often that was fixed."""
+
+    found: int
+    fixed: int = 0
+
+    @property
+    def reported(self) -> int:
+        """What is left to be looked at: what is not safe to fix, and all that a trial found."""
+        return self.found - self.fixed
+
+
 class BeginTour(Value):
     """Begin a reconciliation."""
 

@@ -120,6 +120,11 @@ class Flag(Value):
     text: str
     facts: tuple[str, ...]
 
+    @property
+    def told(self) -> str:
+        """The reason as others are told it: what a system of the business wrote stays in the ledger."""
+        return _SIGNALS["backend"] if self.name == "backend" else self.text
+
 
 class Assessment(Value):
     """A customer's risk at a moment."""

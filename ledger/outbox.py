@@ -1,4 +1,4 @@
-"""The outbox: what the business's own systems are told, written with the step that it tells of.
+"""The outbox: what the business's own systems are told, written together with what it tells of.
 
 An event stands here before anything is sent. Whoever dies between the two loses nothing: a relay takes up
 what is pending.
@@ -22,8 +22,10 @@ from ledger.tables import DeliveryAttemptRow, DeliveryRow, DisabledEndpointRow, 
 _IN_HAND = ("pending", "started")
 
 
-async def put_out(session: AsyncSession, case_id: str, outgoing: Sequence[Outgoing], at: datetime) -> None:
-    """Add events to the outbox within the transaction of the step that they tell of."""
+async def put_out(
+    session: AsyncSession, case_id: str | None, outgoing: Sequence[Outgoing], at: datetime
+) -> None:
+    """Add events to the outbox within the transaction of what they tell of."""
     if not outgoing:
         return
     disabled = set(await session.scalars(select(col(DisabledEndpointRow.name))))

@@ -32,9 +32,9 @@ class EventDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """An event and how its deliveries stand."""
+    """An event and how its deliveries stand. `case_id` is None when it tells of no case."""
 
-    case_id: str
+    case_id: str | None
     announcement: Announcement
     deliveries: tuple[EventDelivery, ...]
 

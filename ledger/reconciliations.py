@@ -10,8 +10,10 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from dunning.reconciliation import Finding, Kind, Suspect
+from dunning.reconciliation import Finding, Kind, Suspect, Tally
 from ledger.database import Database, changed, insert_once
+from ledger.outbox import put_out
+from ledger.outgoing import Outgoing
 from ledger.records import CaseRecord, FindingRecord, ReconciliationRecord, from_row
 from ledger.tables import (
     AttemptRow,
@@ -51,12 +53,15 @@ class Reconciliations:
             begun = select(col(ReconciliationRow.started_at)).where(col(ReconciliationRow.run) == run)
             return (await session.scalars(begun)).one()
 
-    async def finish(self, run: str, counts: Mapping[str, int], at: datetime) -> None:
-        """Write down how it ended."""
+    async def finish(
+        self, run: str, counts: Mapping[str, int], at: datetime, outgoing: Sequence[Outgoing] = ()
+    ) -> None:
+        """Write down how it ended, and what goes `outgoing`, in one transaction."""
         statement = update(ReconciliationRow).where(col(ReconciliationRow.run) == run)
         async with self._database.write() as session:
             ended = statement.values(counts=dict(counts), finished_at=at)
             await changed(session, ended.execution_options(synchronize_session=False))
+            await put_out(session, None, outgoing, at)
 
     async def latest(self, *, whole: bool = False) -> ReconciliationRecord | None:
         """The one that began last. `whole`: of those that ended and were neither a trial nor an import."""
@@ -125,6 +130,14 @@ class Reconciliations:
         query = query.order_by(col(FindingRow.found_at), col(FindingRow.kind), col(FindingRow.subject))
         async with self._database.read() as session:
             return tuple(from_row(FindingRecord, row) for row in await session.scalars(query))
+
+    async def tally(self, run: str) -> dict[Kind, Tally]:
+        """How much of each kind a reconciliation found and fixed."""
+        counted = select(col(FindingRow.kind), func.count(), func.count(col(FindingRow.fixed_at)))
+        query = counted.where(col(FindingRow.run) == run).group_by(col(FindingRow.kind))
+        async with self._database.read() as session:
+            rows = await session.execute(query.order_by(col(FindingRow.kind)))
+            return {kind: Tally(found=found, fixed=fixed) for kind, found, fixed in rows}
 
     async def replayed(self, events: Iterable[str]) -> frozenset[str]:
         """Which of these events an earlier reconciliation replayed: Stripe goes on calling them lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ from dunning.risk import (
 )
 from dunning.values import Outcome
 from ledger.database import Database, put
+from ledger.outbox import put_out
+from ledger.outgoing import Outgoing
 from ledger.records import RiskRecord
 from ledger.tables import AttemptRow, CaseRow, ConsentRow, PromiseRow, RiskRow, SignalRow
 
@@ -66,9 +69,19 @@ class Risks:
             )
 
     async def assessed(
-        self, account: str, customer: str, found: Assessment, *, at: datetime
+        self,
+        account: str,
+        customer: str,
+        found: Assessment,
+        *,
+        at: datetime,
+        outgoing: Callable[[Level | None], Sequence[Outgoing]] = lambda _before: (),
     ) -> Level | None:
-        """Remember an assessment; returns the level before it, None for a customer never assessed."""
+        """Remember an assessment; returns the level before it, None for a customer never assessed.
+
+        What is `outgoing` after that level is written in the same transaction, so a rise is told once. A
+        straggler, older than what is remembered, changes nothing: the level before it is its own.
+        """
         flags = [flag.model_dump(mode="json") for flag in found.flags]
         row = RiskRow(
             account=account,
@@ -79,9 +92,13 @@ class Risks:
             assessed_at=at,
         )
         async with self._database.write() as session:
-            before = await session.get(RiskRow, (account, customer), with_for_update=True)
+            await self._database.alone(session, f"risk/{account}/{customer}")
+            before = await session.get(RiskRow, (account, customer))
+            if before is not None and before.assessed_at > at:
+                return found.level
             level = cast(Level, before.level) if before is not None else None
             await put(session, [row])
+            await put_out(session, None, outgoing(level), at)
             return level
 
     async def get(self, account: str, customer: str) -> RiskRecord | None:

@@ -17,13 +17,13 @@ from ledger.types import Json, UtcDateTime, Words
 
 
 class EventRow(Row, table=True):
-    """Something the business's own systems are told, written with the step of the case that it tells of."""
+    """Something the business's own systems are told, written with what it tells of. Not all is of a case."""
 
     __tablename__ = "events"
     __table_args__ = (Index("ix_events_at", "at", "id"), Index("ix_events_case_id", "case_id"))
 
     id: str = Field(primary_key=True)
-    case_id: str = Field(foreign_key="cases.id")
+    case_id: str | None = Field(default=None, foreign_key="cases.id")
     type: str
     at: datetime = Field(sa_type=UtcDateTime)
     data: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))

@@ -6,9 +6,11 @@ import json
 import re
 from datetime import timedelta
 
-from dunning.announcements import EVENTS, body
+from dunning.announcements import EVENTS, body, reconciliation_finished, risk_raised
 from dunning.case import BillingEvent, EffectFailed, Event
 from dunning.decision import Action, Question
+from dunning.reconciliation import Counts, Kind, Tally, Tour
+from dunning.risk import Assessment, Flag, Level
 from dunning.step import answer
 from tests.dunning.cases import DAY0, STANDARD, Run, opened
 
@@ -140,3 +142,66 @@ def test_events_are_small_and_named_as_the_standard_wants() -> None:
         assert len(body(event)) < 2_000
         assert json.loads(body(event)).keys() == {"type", "timestamp", "data"}
     assert all(re.fullmatch(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*", name) for name in EVENTS)
+
+
+AT_RISK = Assessment(
+    level="high",
+    score=5,
+    flags=(
+        Flag(name="disputed", weight=3, text="disputed a payment", facts=("signals/disputed/evt_1",)),
+        Flag(name="backend", weight=2, text="mood: Ada cried", facts=("signals/backend/mood",)),
+    ),
+)
+
+
+def risk_told(before: Level | None, *, shadow: bool = False) -> list[dict[str, object]]:
+    """What is told of a customer who is at risk now."""
+    policy = STANDARD.model_copy(update={"shadow": shadow})
+    told = risk_raised("", "cus_1", before, AT_RISK, policy, DAY0)
+    assert all(event.type in EVENTS for event in told)
+    return [event.data for event in told]
+
+
+def test_a_level_that_rose_is_told_with_its_reasons_but_not_in_the_words_of_a_person() -> None:
+    [data] = risk_told(None)
+    assert data == {
+        "customer": "cus_1",
+        "account": None,
+        "level": "high",
+        "before": "none",
+        "flags": [
+            {"name": "disputed", "text": "disputed a payment", "facts": ["signals/disputed/evt_1"]},
+            {
+                "name": "backend",
+                "text": "a flag of the business's own",
+                "facts": ["signals/backend/mood"],
+            },
+        ],
+    }
+    assert [data["before"] for data in risk_told("elevated")] == ["elevated"]
+
+
+def test_a_level_that_stayed_or_a_policy_in_shadow_tells_nobody_of_a_risk() -> None:
+    assert risk_told("high") == []
+    assert risk_told(None, shadow=True) == []
+
+
+def test_a_reconciliation_tells_what_it_found_and_what_is_left() -> None:
+    tour = Tour(run="r1", started=DAY0, events_since=DAY0)
+    found = {Kind.LOST_EVENT: Tally(found=3, fixed=3), Kind.ATTEMPT_UNKNOWN: Tally(found=2)}
+    [told] = reconciliation_finished(tour, Counts(looked_at=40, failed=1), found, STANDARD, DAY0)
+    [again] = reconciliation_finished(tour, Counts(), {}, STANDARD, DAY0 + timedelta(minutes=1))
+    assert told.id == again.id
+    assert told.data == {
+        "run": "r1",
+        "dry_run": False,
+        "importing": False,
+        "looked_at": 40,
+        "failed": 1,
+        "findings": {
+            "lost_event": {"found": 3, "fixed": 3, "reported": 0},
+            "attempt_unknown": {"found": 2, "fixed": 0, "reported": 2},
+        },
+    }
+    shadow = STANDARD.model_copy(update={"shadow": True})
+    assert reconciliation_finished(tour, Counts(), {}, shadow, DAY0) == ()

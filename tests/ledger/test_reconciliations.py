@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dunning.reconciliation import Finding, Kind, Remedy
+from dunning.case import Announcement
+from dunning.reconciliation import Finding, Kind, Remedy, Tally
 from dunning.values import Channel, Outcome
 from ledger import Ledger
+from ledger.outgoing import Outgoing
 from tests.ledger.acts import DAY, NOW, claim_case, claim_message, closing, reserve, summary
 
 LATER = NOW + DAY
@@ -76,8 +78,13 @@ async def test_findings_are_written_once_and_remembered(ledger: Ledger) -> None:
     assert await books.told("r1", "invoice-dunning/in_1")
     assert not await books.told("r1", "invoice-dunning/in_2")
 
+    assert await books.tally("r1") == {Kind.LOST_EVENT: Tally(found=2, fixed=1)}
     assert await books.latest(whole=True) is None
-    await books.finish("r1", {"found": 2}, LATER)
+    told = Announcement(id="evt_1", type="reconciliation.finished", at=LATER)
+    for _ in range(2):  # the second time its activity is tried again
+        going = [Outgoing(announcement=told, endpoints=("backend",))]
+        await books.finish("r1", {"found": 2}, LATER, going)
+    assert [event.case_id for event in await ledger.outbox.events()] == [None]
     latest = await books.latest(whole=True)
     assert latest is not None
     assert (latest.run, latest.counts, latest.finished_at) == ("r1", {"found": 2}, LATER)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
-from dunning.risk import Assessment, Flag, RiskRules, assess
+from dunning.case import Announcement
+from dunning.risk import Assessment, Flag, Level, RiskRules, assess, rises
 from dunning.values import Channel, Outcome
 from ledger import Ledger
+from ledger.outgoing import Outgoing
 from tests.ledger.acts import DAY, NOW, claim_case, closing, complete, reserve
 
 
@@ -75,3 +79,39 @@ async def test_all_customers_are_found_a_page_at_a_time(ledger: Ledger) -> None:
     while page := await ledger.risks.customers(seen[-1] if seen else ("", ""), 3):
         seen += page
     assert seen == [("", "cus_9"), *(("acct_1", f"cus_{number}") for number in range(3))]
+
+
+async def assessed(ledger: Ledger, level: Level, days: int) -> None:
+    """The customer is assessed on a day; the backend hears of a rise."""
+    at = NOW + days * DAY
+
+    def outgoing(before: Level | None) -> Sequence[Outgoing]:
+        told = Announcement(id=f"evt_{at}", type="risk.raised", at=at, data={"before": before})
+        return [Outgoing(announcement=told, endpoints=("backend",))] if rises(before, level) else []
+
+    await ledger.risks.assessed("", "cus_1", Assessment(level=level), at=at, outgoing=outgoing)
+
+
+async def heard(ledger: Ledger) -> list[str | None]:
+    """From which level the customer rose, each time that this was told; none of it is of a case."""
+    events = await ledger.outbox.events()
+    assert {event.case_id for event in events} <= {None}
+    return [event.announcement.data["before"] for event in reversed(events)]
+
+
+async def test_each_rise_is_told_once(ledger: Ledger) -> None:
+    for day, level in enumerate(("none", "high", "high", "none", "elevated")):
+        await assessed(ledger, level, day)  # type: ignore[arg-type]
+    assert await heard(ledger) == ["none", "none"]
+
+
+async def test_a_straggler_lowers_nothing_so_that_the_next_look_tells_nothing_again(ledger: Ledger) -> None:
+    await assessed(ledger, "high", 2)
+    await assessed(ledger, "none", 1)
+    await assessed(ledger, "high", 3)
+    assert await heard(ledger) == [None]
+
+
+async def test_two_workers_that_see_the_same_rise_tell_it_once(ledgers: list[Ledger]) -> None:
+    await asyncio.gather(*(assessed(ledger, "high", day) for day, ledger in enumerate(ledgers)))
+    assert await heard(ledgers[0]) == [None]

@@ -76,6 +76,16 @@ async def test_what_was_given_up_is_found_looked_at_and_sent_again(dunning: Dunn
     assert [d["state"] for d in listed if d["endpoint"] == "support"] == ["failed"]
 
 
+async def test_an_event_of_no_case_is_shown_like_any_other(dunning: Dunning, engine: Engine) -> None:
+    told = Announcement(id="evt_run", type="reconciliation.finished", at=NOW, data={"run": "r1"})
+    going = [Outgoing(announcement=told, endpoints=("backend",))]
+    await engine.ledger.reconciliations.finish("r1", {}, NOW, going)
+    listed = (await dunning("events", "list", "--json")).json["events"]
+    assert [event["case_id"] for event in listed if event["id"] == "evt_run"] == [None]
+    assert '{"run":"r1"}' in (await dunning("events", "show", "evt_run")).out
+    assert "reconciliation.finished\t\tbackend pending" in (await dunning("events", "list")).out
+
+
 @pytest.mark.parametrize("command", [("show", "evt_none"), ("resend", "evt_none"), ("enable", "nobody")])
 async def test_what_does_not_exist_is_said_in_one_sentence(
     dunning: Dunning, command: tuple[str, ...]

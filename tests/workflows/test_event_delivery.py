@@ -21,6 +21,7 @@ from starter.relay import relay, start
 from tests.fixtures.backend import SECRET, Backend, hearing
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import Engine, running_engine
+from tests.fixtures.reconciling import PATIENCE, reconcile
 from tests.fixtures.temporal import eventually
 from tests.ledger.acts import NOW, claim_case, said, summary
 from workflows.ids import event_delivery_id
@@ -79,6 +80,22 @@ async def test_the_backend_follows_a_case_from_its_first_failure_to_the_payment(
     assert {event["data"]["case_id"] for event in backend.events} == {record.id}
     said_of_customer = [case.email, "Ada Example"]
     assert not any(word in str(backend.events) for word in said_of_customer)
+
+
+async def test_the_backend_hears_what_a_reconciliation_found_and_fixed(
+    telling: Engine, backend: Backend
+) -> None:
+    await telling.unannounced("insufficient_funds")
+    await telling.control.advance(PATIENCE.total_seconds())
+    await reconcile(telling, dry_run=True)
+    await reconcile(telling)
+
+    await eventually(lambda: backend.types.count("reconciliation.finished") == 2, "both are told")
+    told = [event["data"] for event in backend.events if event["type"] == "reconciliation.finished"]
+    assert {(each["dry_run"], *each["findings"]["lost_event"].values()) for each in told} == {
+        (True, 1, 0, 1),
+        (False, 1, 1, 0),
+    }
 
 
 async def test_what_a_killed_worker_left_in_the_outbox_is_told_once_by_the_next_ones(

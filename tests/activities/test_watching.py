@@ -1,0 +1,86 @@
+"""Early warning at work: who rises is remembered, chooses a policy, and the business hears of it once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import pytest_asyncio
+from temporalio.testing import ActivityEnvironment
+
+from activities.endpoints import Endpoints
+from activities.events import EventDeliveries
+from activities.posting import Poster
+from activities.watching import RiskWatch
+from dunning.endpoints import DeliveryOrder, Endpoint
+from dunning.risk import Reviewed, ReviewOrder
+from tests.activities.shop import Shop
+from tests.fixtures.backend import SECRET, Backend, hearing
+
+
+@pytest_asyncio.fixture
+async def backend() -> AsyncIterator[Backend]:
+    """A system of the business."""
+    async with hearing() as listens:
+        yield listens
+
+
+@pytest_asyncio.fixture
+async def telling(shop: Shop, backend: Backend) -> Shop:
+    """A shop that tells the backend everything."""
+    listed = [Endpoint(name="backend", url=backend.url)]
+    endpoints = Endpoints.of(listed, [("backend", SECRET)], loopback=True)
+    return Shop(shop.control, dataclasses.replace(shop.deps, endpoints=endpoints))
+
+
+async def flagged(shop: Shop, customer: str, at: datetime, *names: str) -> None:
+    """The business's own systems post flags of a customer."""
+    for name in names:
+        await shop.ledger.risks.told(
+            account="", customer=customer, kind="backend", key=name, at=at, by="crm", text=f"{name}: Ada left"
+        )
+
+
+async def review(shop: Shop) -> Reviewed:
+    """The daily look at all customers."""
+    return await shop.run(RiskWatch(shop.deps).review_risks, ReviewOrder())
+
+
+async def deliver(shop: Shop) -> None:
+    """Carry what waits in the outbox to the backend."""
+    deliveries = EventDeliveries(shop.ledger, shop.deps.endpoints, Poster(loopback=True))
+    for waiting in await shop.ledger.outbox.pending():
+        order = DeliveryOrder(event_id=waiting.event_id, endpoint=waiting.endpoint)
+        assert (await ActivityEnvironment().run(deliveries.deliver_event, order)).state == "delivered"
+
+
+async def test_the_business_hears_of_each_rise_once(telling: Shop, backend: Backend) -> None:
+    shop, now = telling, await telling.control.now()
+    await flagged(shop, "cus_1", now, "usage_drop")
+    assert (await review(shop)).raised == 1
+    assert shop.deps.news.is_set()  # the relay looks at once
+    assert (await review(shop)).raised == 0  # the answer of the first try got lost
+    await flagged(shop, "cus_1", now, "cut_seats")
+    assert (await review(shop)).raised == 1
+    await deliver(shop)
+
+    assert backend.types == ["risk.raised", "risk.raised"]
+    assert len(set(backend.ids)) == 2
+    first, second = (event["data"] for event in backend.events)
+    assert (first["before"], first["level"]) == ("none", "elevated")
+    assert (second["before"], second["level"]) == ("elevated", "high")
+    assert {fact for flag in second["flags"] for fact in flag["facts"]} == {
+        "signals/backend/usage_drop",
+        "signals/backend/cut_seats",
+    }
+    assert "Ada" not in str(backend.events)
+
+
+async def test_a_rise_that_the_opening_of_a_case_sees_is_told_too(telling: Shop, backend: Backend) -> None:
+    renewal = await telling.renewal("insufficient_funds")
+    await flagged(telling, renewal.customer, await telling.control.now(), "usage_drop")
+    await telling.open(renewal.invoice)
+    await telling.open(renewal.invoice)  # tried again
+    await deliver(telling)
+    assert [(e["type"], e["data"]["customer"]) for e in backend.events] == [("risk.raised", renewal.customer)]
