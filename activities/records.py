@@ -70,6 +70,8 @@ class LedgerRecords(RecordActivities):
         await self._ledger.cases.remember(
             state.ref.case_id, question.seq, step.entries, summary, run_id=run_id, outgoing=outgoing
         )
+        if step.forgets:  # a step that was under way may have written words after they were erased
+            await self._ledger.people.forget(state.ref.case_id)
         if outgoing:
             self._news.set()  # the relay looks by itself, too; so it only looks sooner
         return step

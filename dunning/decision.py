@@ -242,6 +242,7 @@ class Step(Value):
     entries: tuple[Entry, ...] = ()
     facets: dict[str, Any] | None = None  # search attributes, when they changed
     policy: PolicySnapshot | None = None  # the case goes on by this one
+    forgets: bool = False  # the customer was erased: what people wrote before is gone from the timeline
     # What the ledger's outbox takes in the same step. It stands there, not in the history.
     announcements: tuple[Announcement, ...] = Field((), exclude=True)
 

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from dunning.announcements import announce
-from dunning.case import Announcement, CaseState, Entry, Event, InvoiceRead, Lever
+from dunning.case import Announcement, BillingEvent, CaseState, Entry, Event, InvoiceRead, Lever
 from dunning.decide import decide
 from dunning.decision import Answer, Question, Step
 from dunning.evolve import evolve
+from dunning.forgetting import ERASED, unsaid
 from dunning.levers import command
 from dunning.policy import Policy
 from dunning.policy_change import Offers
@@ -51,6 +52,7 @@ def answer(question: Question, offers: Offers | None = None) -> Step:
         entries=tuple(book.entries),
         facets=shown if shown != question.facets else None,
         policy=book.policy if book.policy is not question.policy else None,
+        forgets=book.forgets,
         announcements=() if book.policy.shadow else tuple(book.told),  # in shadow nothing leaves the house
     )
 
@@ -88,6 +90,7 @@ class _Book:
     answers: list[Answer] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     told: list[Announcement] = field(default_factory=list)
+    forgets: bool = False
 
     def fold(self, state: CaseState, event: Event) -> CaseState:
         held = self.policy
@@ -98,6 +101,8 @@ class _Book:
                 self.answers.append(Answer(ticket=event.ticket, accepted=done.accepted, text=done.text))
         else:
             done, after = None, evolve(state, event, self.policy)
+        if isinstance(event, BillingEvent) and event.type == ERASED:
+            self.forgets, self.entries = True, [unsaid(line) for line in self.entries]
         entry = narrate(state, event, after, done)
         if entry is not None:
             self.entries.append(entry)

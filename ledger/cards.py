@@ -155,6 +155,11 @@ class CardCases:
             .order_by(col(CardCaseRow.opened_at))
         )
 
+    async def of_customer(self, account: str, customer: str) -> tuple[CardCaseRecord, ...]:
+        """All cases of a customer's cards, oldest first."""
+        theirs = (col(CardCaseRow.account) == account, col(CardCaseRow.customer) == customer)
+        return await self._all(select(CardCaseRow).where(*theirs).order_by(col(CardCaseRow.opened_at)))
+
     async def get(self, case_id: str) -> CardCaseRecord | None:
         """The case of that id."""
         found = await self._all(select(CardCaseRow).where(col(CardCaseRow.id) == case_id))

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from ledger import Ledger
+from ledger.cards import CardCaseRecord
 from ledger.records import CaseRecord
 from starter import temporal
 from starter.cli_correspondence import Account, Customer, Json
@@ -87,11 +88,12 @@ async def _erase(settings: Settings, account: str, customer: str) -> dict[str, A
     timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
     async with open_ledger(settings) as ledger:
         cases = (await ledger.cases.find(account=account, customer=customer, limit=_ALL)).cases
-        if not cases:
+        cards = await ledger.cards.of_customer(account, customer)  # an open one holds no words
+        if not cases and not cards:
             raise CaseNotFound(f"{customer} has no case: there is nothing to erase")
         try:
             running = [case for case in cases if case.open and await _forgets(client, case, timeout)]
-            ended = [case for case in cases if not case.open]
+            ended = [case for case in (*cases, *cards) if case.closed_at is not None]
             deleted = sum([await _deleted(client, case, timeout) for case in ended])
         except RPCError as error:
             raise EngineUnavailable("Temporal does not answer: nothing was erased in the ledger") from error
@@ -111,7 +113,7 @@ async def _forgets(client: Client, case: CaseRecord, timeout: timedelta) -> bool
     return True
 
 
-async def _deleted(client: Client, case: CaseRecord, timeout: timedelta) -> bool:
+async def _deleted(client: Client, case: CaseRecord | CardCaseRecord, timeout: timedelta) -> bool:
     """Delete the history of a case that has ended; False if Temporal has forgotten it by itself."""
     execution = WorkflowExecution(workflow_id=case.workflow_id, run_id=case.run_id)
     request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)

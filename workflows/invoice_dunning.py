@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from dunning.case import BillingEvent, CaseState, Charged, EffectFailed, Entry, Event, Opened
     from dunning.decision import Closed, Decision, OpenOrder, Order, Question, Start, Step
     from dunning.forecast import Difference, Expected, forecast, preview
+    from dunning.forgetting import unsaid
     from dunning.page import Offers, offers
     from dunning.policy import Policy
     from dunning.start import asked_moment, parse_hint, parse_start
@@ -88,6 +89,8 @@ class InvoiceDunning(Levers):
         self._state = state = applied(state, step)
         self._policy = policy = step.policy or policy
         self._decision = step.decision
+        if step.forgets:
+            self._entries = [unsaid(entry) for entry in self._entries]
         self._entries.extend(step.entries)
         for answer in step.answers:
             self._answers[answer.ticket] = answer

@@ -63,4 +63,5 @@ async def test_a_customer_is_shown_and_forgotten(engine: Engine) -> None:
     _, exported = await dunning(engine, "export", ended.customer)
     assert WORDS not in exported
     assert [granted["reason"] for granted in json.loads(exported)["extensions"]] == ["", "", "more"]
+    assert WORDS not in str(await running.handle.query("timeline"))
     assert (await running.status()).stage.value == "recovering"
