@@ -124,7 +124,7 @@ class Reconciling(ReconcilingActivities):
             since=order.since,
             events_since=max(oldest, last.started_at - IN_FLIGHT - OVERLAP) if last else oldest,
             known_since=known_since,
-            accounts=await books.accounts(),
+            accounts=tuple(sorted({*await books.accounts(), *order.accounts})),
         )
 
     @activity.defn(name="finish_reconciliation")

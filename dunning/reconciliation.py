@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from dunning.facts import Invoice
 from dunning.opening import not_applicable
@@ -145,6 +145,7 @@ class BeginTour(Value):
     dry_run: bool = False
     importing: bool = False
     since: datetime | None = None
+    accounts: tuple[str, ...] = ()
 
 
 #: The lists to go through, in this order: the last ones need what the first ones wrote down.
@@ -199,13 +200,17 @@ class Reconciled(Value):
 
 
 class Wish(BaseModel):
-    """The input of `Reconciliation`; all of it may be left out. `tour` to `counts` carry a long run on."""
+    """The input of `Reconciliation`; all of it may be left out. `tour` to `counts` carry a long run on.
+
+    `accounts`: connected accounts to visit beside those of which the ledger knows anything.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dry_run: bool = False
     importing: bool = False
     since: AwareDatetime | None = None
+    accounts: tuple[Annotated[str, Field(pattern=r"^acct_\w+$")], ...] = ()
     tour: Tour | None = None
     place: Place = Place()
     counts: Counts = Counts()
@@ -220,7 +225,7 @@ def parse_wish(args: Sequence[Any]) -> Wish:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "input"
-        fields = "dry_run, importing, since"
+        fields = "dry_run, importing, since, accounts"
         raise ValueError(f"{field}: {first['msg']}; the fields are {fields}") from error
 
 

@@ -28,6 +28,7 @@ from ledger.tables import (
     ExtensionRow,
     FindingRow,
     PromiseRow,
+    ReminderRow,
     ReplyRow,
     RiskRow,
     SignalRow,
@@ -64,8 +65,8 @@ class People:
         def theirs(row: Any) -> ColumnElement[bool]:
             return and_(col(row.account) == account, col(row.customer) == customer)
 
-        of_invoices = select(col(CaseRow.id)).where(theirs(CaseRow))
-        cases = select(union(of_invoices, select(col(CardCaseRow.id)).where(theirs(CardCaseRow))).subquery())
+        rows = (CaseRow, CardCaseRow, ReminderRow)
+        cases = select(union(*(select(col(row.id)).where(theirs(row)) for row in rows)).subquery())
         stopped = select(col(EntryRow.case_id)).where(col(EntryRow.what) == f"{LEVERS}stop")
         told = and_(col(EntryRow.case_id).in_(cases), _WRITTEN)
         wrote = or_(col(ReplyRow.case_id).in_(cases), theirs(ReplyRow))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -17,10 +17,13 @@ from ledger.outgoing import Outgoing
 from ledger.records import CaseRecord, FindingRecord, ReconciliationRecord, from_row
 from ledger.tables import (
     AttemptRow,
+    CardCaseRow,
     CaseRow,
     DispatchRow,
     FindingRow,
     ReconciliationRow,
+    ReminderRow,
+    SignalRow,
     SuspensionRow,
 )
 
@@ -88,10 +91,10 @@ class Reconciliations:
             return first or await session.scalar(select(func.min(col(ReconciliationRow.started_at))))
 
     async def accounts(self) -> tuple[str, ...]:
-        """The accounts that have cases, the platform's own ("") always among them."""
+        """The accounts of which the ledger knows anything, the platform's own ("") always among them."""
+        known = union(*(select(col(row.account)) for row in (CaseRow, CardCaseRow, ReminderRow, SignalRow)))
         async with self._database.read() as session:
-            found = await session.scalars(select(col(CaseRow.account)).distinct())
-            return tuple(sorted({"", *found}))
+            return tuple(sorted({"", *(await session.scalars(known))}))
 
     # --- findings ---------------------------------------------------------------------------------------
 

@@ -24,15 +24,19 @@ from workflows.ids import IMPORT, RECONCILIATION_BY_HAND
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only look: change nothing, open nothing.")]
+Accounts = Annotated[
+    list[str] | None,
+    typer.Option("--account", help="A Connect account of which the engine knows nothing yet; repeatable."),
+]
 
 reconcile_app = typer.Typer()
 _TELL_EVERY = 2.0
 
 
 @reconcile_app.command()
-def reconcile(dry_run: DryRun = False, as_json: Json = False) -> None:
+def reconcile(dry_run: DryRun = False, account: Accounts = None, as_json: Json = False) -> None:
     """Compare Stripe with the engine now: mend what is safe, list the rest. A worker must run."""
-    _run(RECONCILIATION_BY_HAND, {"dry_run": dry_run}, as_json)
+    _run(RECONCILIATION_BY_HAND, {"dry_run": dry_run, "accounts": account or []}, as_json)
 
 
 @reconcile_app.command("import")
@@ -41,10 +45,11 @@ def import_(
         str | None, typer.Option(help="Look at invoices made on or after this day, such as 2026-09-01.")
     ] = None,
     dry_run: DryRun = False,
+    account: Accounts = None,
     as_json: Json = False,
 ) -> None:
     """Open the cases of failed invoices that were there before the engine. Harmless to repeat."""
-    wish: dict[str, Any] = {"dry_run": dry_run, "importing": True}
+    wish: dict[str, Any] = {"dry_run": dry_run, "importing": True, "accounts": account or []}
     if since is not None:
         wish["since"] = _day(since).isoformat()
     _run(IMPORT, wish, as_json)

@@ -35,6 +35,7 @@ class Patience:
     one_try: timedelta = timedelta(seconds=120)
     all_tries: timedelta = timedelta(minutes=10)
     between_openings: timedelta = timedelta(minutes=15)
+    silence: timedelta = timedelta(minutes=1)  # whoever goes through a list and says nothing so long is dead
 
 
 PATIENCE = Patience()

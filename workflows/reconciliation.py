@@ -28,13 +28,14 @@ with workflow.unsafe.imports_passed_through():
         steps_of,
     )
     from workflows.ids import invoice_dunning_id
+    from workflows.options import PATIENCE
 
 #: Suspects that are looked into at once: cases that customers wait for share the calls to Stripe.
 AT_ONCE = 5
 _STEP: dict[str, Any] = {
     "start_to_close_timeout": timedelta(minutes=5),
     "schedule_to_close_timeout": timedelta(hours=1),
-    "heartbeat_timeout": timedelta(minutes=1),
+    "heartbeat_timeout": PATIENCE.silence,
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
 }
 
@@ -49,7 +50,7 @@ class Reconciliation:
 
     @workflow.run
     async def run(self, *args: Any) -> Reconciled:
-        """Input: nothing, or one JSON object with `dry_run`, `importing` and `since`."""
+        """Input: nothing, or one JSON object with `dry_run`, `importing`, `since` and `accounts`."""
         try:
             wish = parse_wish(args)
         except ValueError as error:
@@ -87,6 +88,7 @@ class Reconciliation:
                 dry_run=wish.dry_run,
                 importing=wish.importing,
                 since=wish.since,
+                accounts=wish.accounts,
             ),
             task_queue=TASK_QUEUE,
             **_STEP,

@@ -14,13 +14,14 @@ with workflow.unsafe.imports_passed_through():
     from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE, ScanActivities
     from dunning.expiry.scan import Found, Scanned, ScanOrder, ScanPage, onwards, parse_wish
     from workflows.ids import card_expiry_id, renewal_reminder_id
+    from workflows.options import PATIENCE
 
 #: One page is one call to Stripe, so the queue's limit is the scan's. A missing heartbeat tells of a dead
 #: worker within a minute; the next try asks for the same page, and no card gets a second case.
 _PAGE: dict[str, Any] = {
     "task_queue": STRIPE_TASK_QUEUE,
     "start_to_close_timeout": timedelta(minutes=5),
-    "heartbeat_timeout": timedelta(minutes=1),
+    "heartbeat_timeout": PATIENCE.silence,
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)),
 }
 

@@ -16,7 +16,7 @@ import worker
 from starter.ending import leave
 from tests.fixtures.engine import worker_environment
 from tests.workflows.test_kill import ROOT, WorkerProcess
-from workflows import options, sweeps
+from workflows import options
 
 
 @dataclass
@@ -33,10 +33,10 @@ class HastyWorker(WorkerProcess):
 
 
 def main() -> int:
-    """Shorten the pauses of Stripe's SDK, of the activities and of the scan, then be the worker."""
+    """Shorten the pauses of Stripe's SDK, of the activities and of what goes through lists; be the worker."""
     HTTPClient.INITIAL_DELAY = 0.05
     options._RETRIES.initial_interval = timedelta(seconds=0.1)
-    sweeps._PAGE["heartbeat_timeout"] = timedelta(seconds=2)
+    options.PATIENCE.silence = timedelta(seconds=2)
     return worker.main()
 
 

@@ -8,6 +8,7 @@ from dunning.values import Channel, Outcome
 from ledger import Ledger
 from ledger.outgoing import Outgoing
 from tests.ledger.acts import DAY, NOW, claim_case, claim_message, closing, reserve, summary
+from tests.ledger.test_cards import claim as claim_card
 
 LATER = NOW + DAY
 
@@ -99,4 +100,11 @@ async def test_since_when_the_engine_knows_the_account(ledger: Ledger) -> None:
     await books.finish("r1", {}, LATER)
     await claim_case(ledger, account="acct_1")
     assert (await books.engine_since(), await books.imported()) == (NOW, True)
-    assert await books.accounts() == ("", "acct_1")
+
+
+async def test_every_account_of_which_anything_is_known_is_visited(ledger: Ledger) -> None:
+    assert await ledger.reconciliations.accounts() == ("",)
+    await claim_case(ledger, account="acct_1")
+    await claim_card(ledger, account="acct_2")
+    await ledger.risks.told(account="acct_3", customer="cus_1", kind="paused", key="e", at=NOW, by="stripe")
+    assert await ledger.reconciliations.accounts() == ("", "acct_1", "acct_2", "acct_3")

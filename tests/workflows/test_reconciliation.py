@@ -7,10 +7,14 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+from activities import stripe_calls
 from dunning.reconciliation import Kind
 from dunning.values import Outcome, RecoveredVia, Stage
 from tests.fixtures.engine import Engine, worker_environment
-from tests.fixtures.reconciling import PATIENCE, reconcile, told
+from tests.fixtures.reconciling import PATIENCE, begun, reconcile, told
 from tests.fixtures.temporal import eventually
 
 
@@ -20,6 +24,12 @@ async def lost_events(engine: Engine, kind: str) -> set[str]:
     events = (await engine.control.stripe_books())["events"]
     lost = {delivery.event_id for delivery in dropped}
     return {event["id"] for event in events if event["type"] == kind and event["id"] in lost}
+
+
+async def deaf(engine: Engine) -> None:
+    """Nobody is told anything any more, and Stripe believes that all is well."""
+    endpoint = (await engine.control.stripe_books())["webhook_endpoints"][0]["id"]
+    await engine.stripe.webhook_endpoints.update_async(endpoint, {"disabled": True})
 
 
 async def test_a_failure_that_no_webhook_announced_gets_its_case(engine: Engine) -> None:
@@ -41,8 +51,7 @@ async def test_a_failure_that_no_webhook_announced_gets_its_case(engine: Engine)
 async def test_a_failure_that_stripe_believes_delivered_is_found_in_the_list_of_invoices(
     engine: Engine,
 ) -> None:
-    endpoint = (await engine.control.stripe_books())["webhook_endpoints"][0]["id"]
-    await engine.stripe.webhook_endpoints.update_async(endpoint, {"disabled": True})
+    await deaf(engine)
     case = await engine.failed_renewal("insufficient_funds")
     await engine.control.advance(PATIENCE.total_seconds())
 
@@ -81,8 +90,7 @@ async def test_who_is_suspended_for_an_invoice_that_was_paid_is_restored(engine:
     )
     await books.completed(account="", subscription=case.subscription, to="active", at=now)
     await engine.client.stop(case.invoice, outcome="stopped", reason="by mistake", by="ops")
-    endpoint = (await engine.control.stripe_books())["webhook_endpoints"][0]["id"]
-    await engine.stripe.webhook_endpoints.update_async(endpoint, {"disabled": True})
+    await deaf(engine)
     await case.customer_pays()
 
     (finding,) = await reconcile(engine)
@@ -93,9 +101,27 @@ async def test_who_is_suspended_for_an_invoice_that_was_paid_is_restored(engine:
     assert await reconcile(engine) == ()
 
 
+async def test_a_long_run_hands_on_to_a_successor_that_goes_on_where_it_was(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stripe_calls, "LONGEST_PAGE", 1)
+    await deaf(engine)
+    cases = [await engine.failed_renewal("expired_card") for _ in range(8)]
+
+    run = await begun(engine)
+    result = await run.result()
+
+    first = engine.temporal.get_workflow_handle(run.id, run_id=run.result_run_id)
+    assert (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+    assert result.run == run.result_run_id
+    found = await engine.ledger.reconciliations.findings(result.run)
+    assert told(found) == {(Kind.INVOICE_WITHOUT_CASE, case.invoice, True) for case in cases}
+    assert (result.counts.looked_at, result.counts.found, result.counts.fixed) == (8, 8, 8)
+    assert await reconcile(engine) == ()
+
+
 async def test_the_command_tells_what_it_found(engine: Engine) -> None:
-    endpoint = (await engine.control.stripe_books())["webhook_endpoints"][0]["id"]
-    await engine.stripe.webhook_endpoints.update_async(endpoint, {"disabled": True})
+    await deaf(engine)
     case = await engine.failed_renewal("insufficient_funds")
 
     process = await asyncio.create_subprocess_exec(
