@@ -93,7 +93,8 @@ async def _erase(settings: Settings, account: str, customer: str) -> dict[str, A
             raise CaseNotFound(f"{customer} has no case: there is nothing to erase")
         try:
             running = [case for case in cases if case.open and await _forgets(client, case, timeout)]
-            ended = [case for case in (*cases, *cards) if case.closed_at is not None]
+            every: list[CaseRecord | CardCaseRecord] = [*cases, *cards]
+            ended = [case for case in every if case.closed_at is not None]
             deleted = sum([await _deleted(client, case, timeout) for case in ended])
         except RPCError as error:
             raise EngineUnavailable("Temporal does not answer: nothing was erased in the ledger") from error
