@@ -25,6 +25,7 @@ from activities.siblings import Sibling, Siblings, listed, totals
 from activities.siblings import told as told_of
 from activities.stripe_calls import StripeCalls
 from activities.stripe_objects import PaymentMethod, StripeInvoice
+from activities.unsubscribing import UnsubscribeLinks
 from dunning.addresses import fingerprint
 from dunning.budget import Slot
 from dunning.case import Fate, MessageSent
@@ -37,6 +38,7 @@ from dunning.messages.render import RenderError, render
 from dunning.money import Money
 from dunning.values import Channel
 from ledger.contacts import Terms
+from ledger.dispatches import new_dispatch_id
 from ledger.records import DispatchRecord
 
 #: The one step that still speaks to a debtor after the engine itself gave the invoice up.
@@ -52,6 +54,7 @@ class Parcel:
     told: StripeInvoice
     words: Rendered
     content_sid: str = ""  # WhatsApp: the approved template
+    unsubscribe_url: str | None = None
 
 
 Hand = Callable[[Parcel], Awaitable[SendResult]]
@@ -60,11 +63,16 @@ Address = Callable[[StripeInvoice], str | None]
 
 @dataclass(frozen=True)
 class Try:
-    """One try of the activity: the order, its message and the moment it started."""
+    """One try of the activity: the order, its message and the moment it started.
+
+    `dispatch_id` is what the message is called once it is claimed, `unsubscribe_url` the link in its words.
+    """
 
     order: Order
     send: Send
     at: datetime
+    dispatch_id: str
+    unsubscribe_url: str | None = None
 
     def ended(self, fate: Fate, detail: str = "", invoice: Invoice | None = None) -> MessageSent:
         """What became of the message."""
@@ -92,9 +100,14 @@ class Try:
 
 
 class Dispatching:
-    """Sends messages of one channel. `address` finds where to, `hand` gives them to the provider."""
+    """Sends messages of one channel. `address` finds where to, `hand` gives them to the provider.
 
-    def __init__(self, deps: Deps, address: Address, hand: Hand) -> None:
+    With `links` the optional ones hold a link that ends them; critical ones have none, as they are not ended.
+    """
+
+    def __init__(
+        self, deps: Deps, address: Address, hand: Hand, links: UnsubscribeLinks | None = None
+    ) -> None:
         self._ledger = deps.ledger
         self._business = deps.business
         self._templates = deps.templates
@@ -102,6 +115,7 @@ class Dispatching:
         self._cards, self._renewals = CardReader(deps), RenewalReader(deps)
         self._reader = InvoiceReader(StripeCalls(deps.stripe), deps.ledger)
         self._siblings = Siblings(StripeCalls(deps.stripe), deps.ledger)
+        self._links = links
         self._address = address
         self._hand = hand
 
@@ -109,7 +123,7 @@ class Dispatching:
         """Send the message of the order once, or tell what became of it before, or why it does not go out."""
         if not isinstance(order.action, Send):
             raise TypeError(f"a sender was given {order.action.kind}: schedule the activity that fits it")
-        this = Try(order, order.action, business_time())
+        this = self._try(order, order.action)
         before = await self._before(this)
         if before is not None:
             return before
@@ -140,6 +154,11 @@ class Dispatching:
         if charge.subscription is not None:
             return await self._renewals.upcoming(order.ref, charge, charge.subscription)
         return await self._cards.upcoming(order.ref, charge)
+
+    def _try(self, order: Order, send: Send) -> Try:
+        dispatch_id = new_dispatch_id()
+        url = self._links.url(dispatch_id) if self._links and send.group == "optional" else None
+        return Try(order, send, business_time(), dispatch_id, url)
 
     async def _before(self, this: Try) -> MessageSent | None:
         """What an earlier try of the same message left in the ledger."""
@@ -177,6 +196,7 @@ class Dispatching:
                 group=this.send.group,
             ),
             address=fingerprint(self._address(told) or ""),
+            dispatch_id=this.dispatch_id,
         )
         if claim.state == "unwelcome":
             channels = await self._reader.channels(this.order.ref, told, this.at)
@@ -190,7 +210,8 @@ class Dispatching:
         if this.order.shadow:
             return await self._end(this, claim.dispatch_id, "shadow")
         content = self._content(this.send, words)
-        result = await self._hand(Parcel(this.order, claim.dispatch_id, told, words, content))
+        parcel = Parcel(this.order, claim.dispatch_id, told, words, content, this.unsubscribe_url)
+        result = await self._hand(parcel)
         match result:
             case Accepted(provider_id):
                 return await self._end(this, claim.dispatch_id, "accepted", provider_id=provider_id)
@@ -249,7 +270,7 @@ class Dispatching:
         self, this: Try, told: StripeInvoice, facts: Invoice, others: tuple[Sibling, ...], link: str
     ) -> Rendered:
         try:
-            own = self._context(this.send, told, facts, this.at, link)
+            own = self._context(this, told, facts, link)
             context = _with_others(own, this.send, told, others)
             return render(this.send.template, this.send.channel, context, folder=self._templates)
         except ValidationError as error:
@@ -261,12 +282,10 @@ class Dispatching:
             sentence = str(error)
         raise ApplicationError(f"{sentence}: mend it there, then it goes out", type="MessageNotWritable")
 
-    def _context(
-        self, send: Send, told: StripeInvoice, facts: Invoice, at: datetime, link: str
-    ) -> MessageContext:
-        card = _card(told)
+    def _context(self, this: Try, told: StripeInvoice, facts: Invoice, link: str) -> MessageContext:
+        send, card = this.send, _card(told)
         paid = facts.status == "paid"
-        today = at.astimezone(ZoneInfo(facts.zone)).date() if facts.zone else None
+        today = this.at.astimezone(ZoneInfo(facts.zone)).date() if facts.zone else None
         return MessageContext(
             business=self._business,
             amount=Money(amount=told.amount_due if paid else told.amount_remaining, currency=told.currency),
@@ -289,6 +308,7 @@ class Dispatching:
             subscription_ended=facts.subscription_status == "canceled",
             locale=next(iter(told.who.preferred_locales or ()), "") if told.who else "",
             granted_days=send.days,
+            unsubscribe_url=this.unsubscribe_url,
         )
 
 

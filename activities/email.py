@@ -12,7 +12,7 @@ from activities.reader import email_address
 from activities.sending import SendResult
 from activities.unsubscribing import UnsubscribeLinks
 from dunning.case import MessageSent
-from dunning.decision import Order, Send
+from dunning.decision import Order
 from dunning.values import Channel
 
 
@@ -22,8 +22,7 @@ class ProviderEmail(EmailActivities):
     def __init__(self, deps: Deps, mailer: Mailer, links: UnsubscribeLinks | None = None) -> None:
         self._business = deps.business
         self._mailer = mailer
-        self._links = links
-        self._dispatching = Dispatching(deps, email_address, self._hand)
+        self._dispatching = Dispatching(deps, email_address, self._hand, links)
 
     @activity.defn(name="send_email")
     async def send_email(self, order: Order) -> MessageSent:
@@ -44,12 +43,6 @@ class ProviderEmail(EmailActivities):
                 sender_email=business.sender_email,
                 sender_name=business.sender_name or business.name,
                 reply_to=business.reply_to,
-                unsubscribe_url=self._unsubscribe_url(parcel),
+                unsubscribe_url=parcel.unsubscribe_url,
             )
         )
-
-    def _unsubscribe_url(self, parcel: Parcel) -> str | None:
-        """The link that ends the optional e-mails; critical ones have none, as they are not ended."""
-        action = parcel.order.action
-        optional = isinstance(action, Send) and action.group == "optional"
-        return self._links.url(parcel.dispatch_id) if optional and self._links else None

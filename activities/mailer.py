@@ -104,6 +104,10 @@ def payload(mail: Mail) -> dict[str, Any]:
 
     Click and open tracking are off: they would rewrite the customer's signed link. `custom_args` come back in
     every event and are stored by SendGrid as not personal, so they hold our own ids only.
+
+    There is no `asm` group: SendGrid would keep a second list of who wants no reminders, which a claim of a
+    message cannot ask in its transaction, and whose members it moves to the list of all mail once the group
+    is deleted ("Suppressions", groups). Our own link says the same, and the ledger knows it at once.
     """
     body: dict[str, Any] = {
         "personalizations": [

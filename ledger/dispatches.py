@@ -21,6 +21,11 @@ from ledger.tables import CardCaseRow, CaseRow, DispatchEventRow, DispatchRow, R
 UNKNOWN = "unknown"
 
 
+def new_dispatch_id() -> str:
+    """What a message that is about to be claimed will be called."""
+    return f"dsp_{uuid4().hex}"
+
+
 class Dispatches:
     """The messages of the ledger, one row per case, step and channel."""
 
@@ -38,17 +43,19 @@ class Dispatches:
         at: datetime,
         terms: Terms = FREE,
         address: str | None = None,
+        dispatch_id: str | None = None,
     ) -> DispatchClaim:
         """Claim the message; exactly one caller gets `new`. `claimed`: it may have left, never send again.
 
         Nothing is claimed when it is `unwelcome`, `refused` because the customer heard enough, or `said` by
         a message of another case. That is checked, and the claim is written, in one transaction that no
         other one of the same customer overlaps, be it a claim or a statement of consent.
-        `address` is the fingerprint of where it goes: by it an answer finds its way back.
+        `address` is the fingerprint of where it goes: by it an answer finds its way back. `dispatch_id` is
+        given by who has put it into the words already.
         Raises NotInLedger if the case was never claimed.
         """
         dispatch = DispatchRow(
-            id=f"dsp_{uuid4().hex}",
+            id=dispatch_id or new_dispatch_id(),
             case_id=case_id,
             step=step,
             channel=channel,

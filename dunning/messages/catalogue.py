@@ -52,7 +52,7 @@ Strings = Annotated[tuple[str, ...], Field(min_length=1)]
 PluralTag = Literal["zero", "one", "two", "few", "many", "other"]
 
 #: What the layouts and the check need of every locale's `phrases`.
-_NEEDED_PHRASES = ("greeting", "sign_off", "stop")
+_NEEDED_PHRASES = ("greeting", "sign_off", "stop", "unsubscribe")
 
 
 class TemplatesError(ValueError):

@@ -33,6 +33,7 @@ _WORST = Business(
     support_contact="https://help.northwind.example/billing",
 )
 _PAGE = "https://billing.northwind.example/r/" + "w" * 22
+_UNSUBSCRIBE = "https://billing.northwind.example/u/" + "w" * 75
 
 
 def check_templates(
@@ -150,6 +151,7 @@ def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) 
             "subscription_ended": True,
             "granted_days": 11,
             "open_invoices": 40,
+            "unsubscribe_url": _UNSUBSCRIBE,
             "listed": tuple(
                 Listed(name=f"A1B2C3D4-00{n}", amount=bare.amount, url=f"{page}/{n}") for n in (42, 43)
             ),
@@ -194,9 +196,21 @@ def _faults(
                 yield f"{part} says {word!r}: it discloses, blames or threatens"
     if rendered.subject is None:
         yield from _sms_faults(rendered.text, facts)
-    elif not fits_subject(rendered.subject):
+        return
+    yield from _unsubscription_faults(context, parts, facts["unsubscribe"])
+    if not fits_subject(rendered.subject):
         length = len(without_isolates(rendered.subject))
         yield f"the subject has {length} characters: write a shorter last variant"
+
+
+def _unsubscription_faults(context: MessageContext, parts: dict[str, str], words: str) -> Iterator[str]:
+    """An optional e-mail shows how to unsubscribe from it, a critical one does not offer it."""
+    for part, text in parts.items():
+        offered = words != "" and _plain(words) in _plain(text)
+        if context.unsubscribe_url is None and offered:
+            yield f"{part} says {words!r} where nobody can: leave it to the layout"
+        if context.unsubscribe_url is not None and not (offered and context.unsubscribe_url in text):
+            yield f"{part} has no link to unsubscribe: mend phrases.unsubscribe"
 
 
 def _plain(text: str) -> str:

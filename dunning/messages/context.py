@@ -80,6 +80,7 @@ class MessageContext(Value):
     open_invoices: int = Field(default=1, ge=1)  # how many invoices the amount covers
     more_amounts: tuple[Money, ...] = ()  # what is owed in other currencies
     listed: tuple[Listed, ...] = ()  # the invoices, when there are several
+    unsubscribe_url: Link = None  # of an e-mail that is optional, and of no other
     locale: str = "en"  # as the customer's record holds it, well-formed or not
 
 

@@ -55,6 +55,9 @@ _SAMPLE = Business(
     support_contact="help@northwind.example",
 )
 _PAGE = "https://billing.northwind.example/r/AbCdEfGhIjKlMnOpQrStUv"
+_UNSUBSCRIBE = "https://billing.northwind.example/u/AbCdEfGhIjKlMnOpQrStUv"
+#: Those that are optional as shipped.
+_OPTIONAL = frozenset({"grace_reminder", "renewal_upcoming", "survey"})
 _LAST_DAY, _NEXT_ATTEMPT, _SUSPENDED = date(2031, 9, 24), date(2031, 9, 19), date(2031, 9, 25)
 _DUE = date(2031, 9, 3)
 
@@ -136,6 +139,7 @@ def _contexts(template: str, locale: str, business: Business) -> list[tuple[str,
         charge_on=_NEXT_ATTEMPT,
         card_expires="2031-08",
         granted_days=7,
+        unsubscribe_url=_UNSUBSCRIBE if template in _OPTIONAL else None,
         locale=locale,
     )
     variants: list[tuple[str, Mapping[str, object]]] = [

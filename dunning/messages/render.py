@@ -94,6 +94,7 @@ def _email(catalogue: Catalogue, message: Message, context: MessageContext) -> R
         "listed": _lines(catalogue, context),
         "button": catalogue.render(message.button, facts),
         "footer": _texts(catalogue, catalogue.words.footer, facts),
+        "unsubscribe_url": context.unsubscribe_url,
     }
     return Rendered(subject=subject, text=email_text(page), html=email_html(page), locale=catalogue.locale)
 

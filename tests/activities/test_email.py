@@ -112,11 +112,16 @@ async def test_optional_mails_can_be_unsubscribed_from_and_no_others(shop: Shop)
     await send(shop, message(case.ref, "grace_reminder", group="optional"))
     critical, optional = await mails(shop)
     (_, row) = await shop.ledger.dispatches.of_case(case.ref.case_id)
+    link = UnsubscribeLinks(BASE, "k" * 40).url(row.id)
     assert critical.headers == {}
     assert optional.headers == {
-        "List-Unsubscribe": f"<{UnsubscribeLinks(BASE, 'k' * 40).url(row.id)}>",
+        "List-Unsubscribe": f"<{link}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }
+    for part in (optional.body, optional.html):
+        assert link in str(part)
+    for part in (critical.body, critical.html):
+        assert "/u/" not in str(part)
 
     at = await shop.control.now()
     whose = {"account": "", "customer": renewal.customer, "channel": Channel.EMAIL, "group": "optional"}

@@ -102,6 +102,34 @@ class TestEveryMessage:
             assert not re.search(r"insufficient|funds|balance|not enough|afford", told)
 
 
+class TestUnsubscription:
+    LINK = "https://pay.acme.example/u/AbCdEf"
+
+    @pytest.mark.parametrize("locale", catalogue.available_locales())
+    def test_is_the_last_link_of_an_optional_e_mail_in_every_language(self, locale: str) -> None:
+        words = catalogue.load(locale).words.phrases["unsubscribe"]
+        rendered = write("grace_reminder", locale=locale, unsubscribe_url=self.LINK)
+        assert rendered.text.splitlines()[-1] == self.LINK
+        assert words in rendered.text
+        link, text = re.findall(r'<a [^>]*href="([^"]+)"[^>]*>(.*?)</a>', rendered.html or "")[-1]
+        assert (link, html.unescape(text)) == (self.LINK, words)
+
+    def test_is_not_offered_in_a_critical_one(self) -> None:
+        words = catalogue.load("en").words.phrases["unsubscribe"]
+        assert not any(words in everything(write(template)) for template in TEMPLATES)
+
+    def test_is_checked(self, tmp_path: Path) -> None:
+        own = {
+            "phrases": {"unsubscribe": "{% if not name %}Leave us{% endif %}"},
+            "footer": ["{{ business }}: {{ unsubscribe }}"],
+        }
+        (tmp_path / "en").mkdir()
+        (tmp_path / "en/messages.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+        found = "\n".join(check_templates(["en"], folder=tmp_path))
+        assert "html has no link to unsubscribe: mend phrases.unsubscribe" in found
+        assert "text says 'Leave us' where nobody can" in found
+
+
 class TestReasons:
     @pytest.mark.parametrize(
         ("reason", "cause", "button"),
