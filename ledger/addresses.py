@@ -10,8 +10,9 @@ from sqlmodel import col
 
 from dunning.consents import PATIENCE
 from dunning.values import Channel
+from ledger.contacts import account_of
 from ledger.database import Database, changed, put
-from ledger.tables import AddressRow, CaseRow, DispatchRow
+from ledger.tables import AddressRow, DispatchRow
 
 
 class Addresses:
@@ -94,7 +95,6 @@ def _used(account: str, customer: str) -> Select[str | None]:
     """Where the customer was written to."""
     return (
         select(col(DispatchRow.address))
-        .join(CaseRow, col(CaseRow.id) == col(DispatchRow.case_id))
-        .where(col(CaseRow.account) == account, col(DispatchRow.customer) == customer)
+        .where(account_of(col(DispatchRow.case_id)) == account, col(DispatchRow.customer) == customer)
         .where(col(DispatchRow.address).is_not(None))
     )

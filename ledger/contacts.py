@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped
 from sqlmodel import col
 
 from dunning.budget import Slot
@@ -65,7 +66,7 @@ async def unwelcome(session: AsyncSession, dispatch: DispatchRow, terms: Terms) 
     query = (
         select(col(ConsentRow.group), col(ConsentRow.state))
         .where(
-            col(ConsentRow.account) == _account_of(dispatch),
+            col(ConsentRow.account) == account_of(dispatch.case_id),
             col(ConsentRow.customer) == dispatch.customer,
             col(ConsentRow.channel) == dispatch.channel,
         )
@@ -121,12 +122,9 @@ async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> 
     unheard = _UNHEARD if shadow else (*_UNHEARD, _SHADOW)
     query = (
         select(DispatchRow)
-        .outerjoin(CaseRow, col(CaseRow.id) == col(DispatchRow.case_id))
-        .outerjoin(CardCaseRow, col(CardCaseRow.id) == col(DispatchRow.case_id))
-        .outerjoin(ReminderRow, col(ReminderRow.id) == col(DispatchRow.case_id))
         .where(
             col(DispatchRow.customer) == dispatch.customer,
-            func.coalesce(*(col(row.account) for row in _OWNERS)) == _account_of(dispatch),
+            account_of(col(DispatchRow.case_id)) == account_of(dispatch.case_id),
             col(DispatchRow.claimed_at) > dispatch.claimed_at - LONGEST,
             or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate).notin_(unheard)),
         )
@@ -135,7 +133,7 @@ async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> 
     return (await session.scalars(query)).all()
 
 
-def _account_of(dispatch: DispatchRow) -> ColumnElement[str]:
-    """The account of the case or reminder that the message belongs to."""
-    of_each = (select(col(row.account)).where(col(row.id) == dispatch.case_id) for row in _OWNERS)
+def account_of(case_id: str | Mapped[str]) -> ColumnElement[str]:
+    """The account of the case or reminder that a message belongs to."""
+    of_each = (select(col(row.account)).where(col(row.id) == case_id) for row in _OWNERS)
     return func.coalesce(*(one.scalar_subquery() for one in of_each))

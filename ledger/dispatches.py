@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from dunning.deliveries import Heard, replaces
 from dunning.values import Channel
-from ledger.contacts import FREE, Terms, conversation, no_room, said_by_another, unwelcome
+from ledger.contacts import FREE, Terms, account_of, conversation, no_room, said_by_another, unwelcome
 from ledger.database import Database, changed, insert_once
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
@@ -162,6 +162,12 @@ class Dispatches:
     async def by_id(self, dispatch_id: str) -> DispatchRecord | None:
         """One message."""
         return await self._first(col(DispatchRow.id) == dispatch_id)
+
+    async def account(self, message: DispatchRecord) -> str | None:
+        """The account of the case or reminder that a message belongs to; None if that is gone."""
+        async with self._database.read() as session:
+            found: str | None = await session.scalar(select(account_of(message.case_id)))
+            return found
 
     async def by_provider_id(self, provider_id: str) -> DispatchRecord | None:
         """The message that a provider knows under this id."""

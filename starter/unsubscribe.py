@@ -69,11 +69,11 @@ def add_unsubscribe(app: FastAPI, settings: Settings, ledger: Ledger) -> None:
     async def click(request: Request) -> Response:
         async with available(timeout):
             message, language = await look(request)
-            case = await ledger.cases.get(message.case_id) if message else None
-            if message is None or case is None:
+            account = await ledger.dispatches.account(message) if message else None
+            if message is None or account is None:
                 return _gone(language)
             await ledger.consents.set(
-                account=case.account,
+                account=account,
                 customer=message.customer,
                 channel=Channel.EMAIL,
                 group="optional",

@@ -92,9 +92,8 @@ class Feedback:
             case "dead" | "failing" as how:
                 await addresses.failed(dispatch.id, at=news.at, reason=news.detail, for_good=how == "dead")
             case "revoked" | "granted" | "reminders_revoked" | "reminders_granted" as wish:
-                case = await self._ledger.cases.get(dispatch.case_id)
                 await self._wishes.state(
-                    case.account if case else "",
+                    await self._ledger.dispatches.account(dispatch) or "",
                     dispatch.customer,
                     (dispatch.channel,),
                     "revoked" if wish.endswith("revoked") else "granted",

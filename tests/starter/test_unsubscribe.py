@@ -12,6 +12,7 @@ from dunning.messages.catalogue import available_locales
 from dunning.values import Channel
 from ledger import Ledger
 from starter.unsubscribe import _words
+from tests.ledger.acts import NOW, claim_message
 from tests.starter import messaging
 from tests.starter.messaging import BASE, Door
 from tests.starter.test_messaging_webhooks import app_of
@@ -63,6 +64,22 @@ async def test_a_link_works_again_and_support_gives_reminders_back(door: Door) -
     answer = await door.http.post("/api/v1/customers/cus_1/consents", json=body)
     assert (answer.json()["reminders"], answer.json()["channels"]) == (True, {})
     assert await wanted(door)
+
+
+async def test_a_reminder_of_a_renewal_on_a_connected_account_is_unsubscribed_from_there(door: Door) -> None:
+    ledger = door.ledger
+    reminder = await ledger.reminders.claim(
+        account="acct_9", subscription="sub_9", charge_at=NOW, workflow_id="w", run_id="r",
+        customer="cus_9", policy_name="standard", policy_version="1", at=NOW,
+    )  # fmt: skip
+    mail = await claim_message(ledger, case_id=reminder.id, customer="cus_9", address="abc")
+    assert (await door.http.post("/u/" + LINKS.token(mail.dispatch_id))).status_code == 200
+    assert not await ledger.consents.wants_reminders("acct_9", "cus_9")
+
+    await door.mail({"event": "spamreport", "dispatch_id": mail.dispatch_id})
+    assert await ledger.consents.state("acct_9", "cus_9") == {Channel.EMAIL: "revoked"}
+    await door.mail({"event": "bounce", "type": "bounce", "dispatch_id": mail.dispatch_id})
+    assert await ledger.addresses.dead_of("acct_9", "cus_9") != {}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
