@@ -151,6 +151,45 @@ def release(
 
 
 @levers_app.command()
+def pause(
+    invoice: Invoice,
+    *,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Pause the subscription as the customer wishes: nothing is billed or said, the invoice stays open."""
+    _pull(invoice, "pause", {}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def cancel(
+    invoice: Invoice,
+    *,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Cancel the subscription as the customer wishes, now or with its period; nothing is credited."""
+    _pull(invoice, "cancel", {}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
+def link(
+    invoice: Invoice,
+    *,
+    by: By = None,
+    request_id: RequestId = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Send the customer a new link to the page, to the address on file, once a day at most."""
+    _pull(invoice, "send_link", {}, Caller(account, by, request_id, as_json))
+
+
+@levers_app.command()
 def retry(
     invoice: Invoice,
     *,
@@ -197,13 +236,21 @@ def stop(
     *,
     reason: Reason,
     outcome: Annotated[str, typer.Option(help="stopped, written_off, canceled or voided.")] = "stopped",
+    give_back: Annotated[
+        bool, typer.Option("--give-back", help="Let Stripe go on with the invoice as it was found.")
+    ] = False,
     by: By = None,
     request_id: RequestId = None,
     account: Account = "",
     as_json: Json = False,
 ) -> None:
     """Close a case."""
-    _pull(invoice, "stop", {"outcome": outcome, "reason": reason}, Caller(account, by, request_id, as_json))
+    _pull(
+        invoice,
+        "stop",
+        {"outcome": outcome, "reason": reason, "give_back": give_back},
+        Caller(account, by, request_id, as_json),
+    )
 
 
 @levers_app.command()
