@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
+import jsonschema_rs
 import pytest
 import pytest_asyncio
 import schemathesis
@@ -47,16 +48,19 @@ async def test_the_document_is_of_openapi_3_1_with_an_example_for_every_body(ser
         document = (await http.get(f"{served}{DOCUMENT}")).json()
     assert document["openapi"].startswith("3.1")
     bodies = {
-        path: operation["requestBody"]["content"]["application/json"]
+        f"{method} {path}": operation["requestBody"]["content"]["application/json"]
         for path, item in document["paths"].items()
-        for operation in item.values()
+        for method, operation in item.items()
         if "requestBody" in operation
     }
     assert {path.rpartition("/levers/")[2] for path in bodies if "/levers/" in path} == set(LEVER_SCOPES)
     schemas = document["components"]["schemas"]
     for path, content in bodies.items():
         named = schemas.get(content["schema"].get("$ref", "").rpartition("/")[2], {})
-        assert content.get("example") or named.get("examples"), path
+        examples = [content["example"]] if "example" in content else named.get("examples")
+        assert examples, path
+        for example in examples:
+            jsonschema_rs.validate(content["schema"] | {"components": document["components"]}, example)
 
 
 @pytest.mark.parametrize("lever", LEVERS)
