@@ -24,16 +24,15 @@ from dunning.decision import Action, Charge, Question, ReadInvoice, Send
 from dunning.facts import Failure, Invoice, Method
 from dunning.opening import open_case
 from dunning.policy import Policy, parse_policy
+from dunning.policy_change import Offers
 from dunning.step import answer, applied
 from dunning.values import Channel, Stage
 
 DAY0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday
 VISA = Method(id="pm_1", fingerprint="fp_visa", brand="visa", funding="credit", exp_month=4, exp_year=2029)
 NEW_CARD = VISA.model_copy(update={"id": "pm_2", "fingerprint": "fp_new"})
-STANDARD = parse_policy(
-    (Path(__file__).parents[2] / "dunning/policies/standard.yaml").read_text(encoding="utf-8"),
-    "standard.yaml",
-)
+SHIPPED = Path(__file__).parents[2] / "dunning/policies/standard.yaml"
+STANDARD = parse_policy(SHIPPED.read_text(encoding="utf-8"), "standard.yaml")
 
 
 def failure(code: str = "insufficient_funds", at: datetime = DAY0, method: Method | None = VISA) -> Failure:
@@ -82,6 +81,7 @@ class Run:
     intercept: Callable[[Action, Run], Event | None] | None = None
     inbox: list[Event] = field(default_factory=list)
     contacts: list[Contact] = field(default_factory=list)  # of the customer, in other cases too
+    offers: Offers = field(default_factory=dict)  # the policies that `set_policy` may name
 
     def until(self, day: float, *, hours: float = 0) -> Run:
         return self.run_to(DAY0 + timedelta(days=day, hours=hours))
@@ -92,10 +92,12 @@ class Run:
     def run_to(self, moment: datetime) -> Run:
         for _ in range(2000):
             step = answer(
-                Question(state=self.state, inbox=tuple(self.inbox), policy=self.policy, now=self.now, seq=1)
+                Question(state=self.state, inbox=tuple(self.inbox), policy=self.policy, now=self.now, seq=1),
+                self.offers,
             )
             self.inbox.clear()
             self.state = applied(self.state, step)
+            self.policy = step.policy or self.policy
             self.announced += step.announcements
             self.answers += [(a.accepted, a.text) for a in step.answers]
             decision = step.decision

@@ -16,10 +16,10 @@ from dunning.decision import Action
 from dunning.evolve import evolve
 from dunning.forecast import forecast
 from dunning.grace import days_granted
-from dunning.policy import Policy
+from dunning.policy import Policy, parse_policy
 from dunning.values import Outcome, Stage
 from dunning.view import needs_human
-from tests.dunning.cases import DAY0, NEW_CARD, STANDARD, Run, is_closed, opened
+from tests.dunning.cases import DAY0, NEW_CARD, SHIPPED, STANDARD, Run, is_closed, opened
 
 CODES = st.sampled_from(
     ["insufficient_funds", "do_not_honor", "processing_error", "expired_card", "stolen_card", "fraudulent",
@@ -28,6 +28,33 @@ CODES = st.sampled_from(
 GRANT = st.fixed_dictionaries({"days": st.integers(-1, 20), "reason": st.just("x"), "by": st.just("y")})
 BY = st.fixed_dictionaries({"reason": st.just("x"), "by": st.just("y")})
 PROMISE = st.integers(-2, 70).map(lambda d: {"on": (DAY0 + timedelta(days=d)).date().isoformat(), "by": "y"})
+
+
+def written(name: str, *changes: tuple[str, str]) -> Policy:
+    """The standard policy with other words, checked as a file is."""
+    text = SHIPPED.read_text(encoding="utf-8")
+    for old, new in (("name: standard", f"name: {name}"), *changes):
+        assert old in text, old
+        text = text.replace(old, new)
+    return parse_policy(text, f"{name}.yaml")
+
+
+#: What `set_policy` may name: all is shorter and less in the one, longer and more in the other.
+OFFERS = {
+    "standard": STANDARD,
+    "hasty": written(
+        "hasty", ("starts: 14d", "starts: 5d"), ("length: 7d", "length: 2d"), ("max: 14d", "max: 1d"),
+        ("max_total: 30", "max_total: 5"), ("answer_within: 3d", "answer_within: 1d"),
+        ("max_days: 14", "max_days: 2"), ("how: pause_collection", "how: cancel"),
+        ("retryable: 12d, customer: 12d", "retryable: 4d, customer: 4d"),
+    ),
+    "patient": written(
+        "patient", ("starts: 14d", "starts: 20d"), ("length: 7d", "length: 10d"),
+        ("after_suspension: refuse", "after_suspension: restore"), ("leaves: 2d", "leaves: 4d"),
+    ),
+}  # fmt: skip
+POLICIES = st.sampled_from([STANDARD, OFFERS["patient"]])
+SET_POLICY = st.sampled_from([*OFFERS, "unknown"]).map(lambda name: ("set_policy", {"name": name, "by": "y"}))
 LEVERS = st.one_of(
     st.tuples(st.just("grant_extension"), GRANT),
     st.tuples(st.just("request_extension"), GRANT),
@@ -39,6 +66,7 @@ LEVERS = st.one_of(
     st.tuples(st.just("promise_to_pay"), PROMISE),
     st.tuples(st.just("suspend_now"), BY),
     st.tuples(st.just("restore_now"), BY),
+    SET_POLICY,
     st.tuples(st.just("add_note"), st.just({"text": "x", "by": "y"})),
     st.tuples(st.just("no_such_lever"), st.none()),
 )
@@ -47,9 +75,15 @@ EVENTS = st.one_of(
     st.tuples(st.just("event"), st.sampled_from([{"method": NEW_CARD}, {"method": None}, {"processing": True},
                                                  {"processing": False}])),
 )  # fmt: skip
-SCRIPTS = st.lists(st.tuples(st.integers(0, 70 * 24), EVENTS), max_size=8).map(
-    lambda s: sorted(s, key=lambda e: e[0])
-)
+
+
+def scripts(days: int, most: int) -> st.SearchStrategy[list[Any]]:
+    """What happens to a case in its first days, by the hour."""
+    events = st.lists(st.tuples(st.integers(0, days * 24), EVENTS), max_size=most)
+    return events.map(lambda script: sorted(script, key=lambda event: event[0]))
+
+
+SCRIPTS = scripts(70, 8)
 FATES = st.dictionaries(
     st.integers(0, 40), st.sampled_from(["unknown", "failed", "down", "held", "too_late"]), max_size=15
 )
@@ -75,23 +109,16 @@ class Faulty:
         return None
 
 
-RESTORES = STANDARD.grace.extensions.model_copy(update={"after_suspension": "restore"})
-POLICIES = st.sampled_from(
-    [
-        STANDARD,
-        STANDARD.model_copy(update={"grace": STANDARD.grace.model_copy(update={"extensions": RESTORES})}),
-    ]
-)
-
-
 def play(code: str, script: list[Any], fates: dict[int, str], policy: Policy = STANDARD) -> Run:
-    run = Run(opened(code), intercept=Faulty(fates), policy=policy)
+    run = Run(opened(code), intercept=Faulty(fates), policy=policy, offers=OFFERS)
     for hour, (kind, what) in script:
         run.run_to(max(run.now, DAY0 + timedelta(hours=hour)))
         if is_closed(run):
             break
         if kind == "lever":
+            had = days_granted(run.state)
             run.lever(*what)
+            assert days_granted(run.state) <= max(had, run.policy.grace.extensions.max_total)
         else:
             run.event(**what)
     return run
@@ -155,10 +182,9 @@ def test_totals_never_exceed_the_policy(
     code: str, script: list[Any], fates: dict[int, str], policy: Policy
 ) -> None:
     state = play(code, script, fates, policy).to_the_end().state
-    rules = policy.grace.extensions
-    assert days_granted(state) <= rules.max_total
+    assert days_granted(state) <= OFFERS["patient"].grace.extensions.max_total  # `play` looks at each grant
     mine = [e for e in state.extensions if e.by_customer]
-    assert len(mine) <= rules.by_customer.count
+    assert len(mine) <= policy.grace.extensions.by_customer.count
     assert len(state.promises) <= policy.promises.count
 
 
@@ -170,7 +196,7 @@ def test_the_inbox_lists_exactly_what_needs_a_person(
     run = play(code, script, fates)
     run.run_to(max(run.now, DAY0 + timedelta(days=day)))
     if not is_closed(run):
-        assert needs_human(run.state) == (asking(run.state, STANDARD) is not None)
+        assert needs_human(run.state) == (asking(run.state, run.policy) is not None)
 
 
 @settings(max_examples=40, deadline=None)
@@ -192,20 +218,26 @@ def test_a_paid_case_only_closes(code: str, script: list[Any], fates: dict[int, 
 
 
 @settings(max_examples=50, deadline=None)
-@given(code=CODES, script=SCRIPTS, lever=LEVERS, day=st.integers(0, 40))
+@given(
+    code=CODES,
+    script=scripts(18, 4),  # most cases are still open then
+    lever=st.booleans().flatmap(lambda policy: SET_POLICY if policy else LEVERS),  # the likeliest to do it
+    day=st.integers(0, 25),
+)
 def test_no_lever_brings_a_promised_date_forward(code: str, script: list[Any], lever: Any, day: int) -> None:
     run = play(code, script, {})
     run.run_to(max(run.now, DAY0 + timedelta(days=day)))
     if is_closed(run):
         return
     before = run.state
-    run.lever(*lever)
-    assert run.state.plan.last_day >= before.plan.last_day
+    accepted, _ = run.lever(*lever)
+    last_day = run.state.plan.last_day
+    assert last_day >= before.plan.last_day
     assert run.state.plan.grace_starts_at >= before.plan.grace_starts_at
-    if lever[0] in ("grant_extension", "request_extension", "hold"):
-        # What the want of a notice would add is no promise, and the answer to a lever is a notice itself.
-        promised = end_of_day(run.state.plan.last_day, run.state.plan.zone)
-        assert _suspension(run.state, run.now) >= min(_suspension(before, run.now), promised)
+    if accepted and lever[0] == "grant_extension":
+        assert last_day > before.plan.last_day
+    foreseen = [e.at for e in forecast(run.state, run.policy, run.now) if e.what == "suspend"]
+    assert all(moment >= _promised(run.state) for moment in foreseen)
 
 
 @settings(max_examples=40, deadline=None)
@@ -213,12 +245,12 @@ def test_no_lever_brings_a_promised_date_forward(code: str, script: list[Any], l
 def test_no_action_before_its_time(code: str, script: list[Any], day: int, ahead: int) -> None:
     run = play(code, script, {})
     run.run_to(max(run.now, DAY0 + timedelta(days=day)))
-    decision = decide(run.state, STANDARD, run.now)
+    decision = decide(run.state, run.policy, run.now)
     if decision.until is None:
         return
-    earlier = decide(run.state, STANDARD, max(run.now, decision.until - timedelta(hours=ahead)))
+    earlier = decide(run.state, run.policy, max(run.now, decision.until - timedelta(hours=ahead)))
     assert earlier.action is None or earlier.until is None
-    just_before = decide(run.state, STANDARD, max(run.now, decision.until - timedelta(seconds=1)))
+    just_before = decide(run.state, run.policy, max(run.now, decision.until - timedelta(seconds=1)))
     assert just_before.action is None
 
 
@@ -232,7 +264,7 @@ def test_the_forecast_is_what_then_happens(code: str, script: list[Any], day: in
     outcomes = (
         {n: run.state.invoice.failure.decline_code for n in range(1, 60)} if run.state.invoice.failure else {}
     )
-    expected = [(e.at, e.what) for e in forecast(run.state, STANDARD, run.now) if "/" in e.what]
+    expected = [(e.at, e.what) for e in forecast(run.state, run.policy, run.now) if "/" in e.what]
     run.outcomes = {n: c or "generic_decline" for n, c in outcomes.items()}
     seen = len(run.actions)
     run.to_the_end()
@@ -251,7 +283,11 @@ def test_a_closed_case_hears_everything_and_does_nothing() -> None:
     assert state.stage is Stage.CLOSED
 
 
-def _suspension(state: CaseState, now: datetime) -> datetime:
-    """When the forecast sees the suspension, or never."""
-    steps = [e.at for e in forecast(state, STANDARD, now) if e.what == "suspend"]
-    return steps[0] if steps else DAY0 + timedelta(days=10_000)
+def _promised(state: CaseState) -> datetime:
+    """The first moment at which all is over that was promised to the customer: days, answers, a wait."""
+    zone = state.plan.zone
+    moments = [end_of_day(state.plan.last_day, zone)]
+    moments += [end_of_day(state.promise.on, zone)] if state.promise else []
+    moments += [state.request.answer_by] if state.request else []
+    moments += [state.hold.until] if state.hold else []
+    return max(moments)
