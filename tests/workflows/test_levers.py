@@ -10,6 +10,7 @@ import asyncio
 import base64
 import functools
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from temporalio.exceptions import ApplicationError
 from dunning.values import Outcome, Stage
 from starter.binaries import temporal_binary
 from starter.client import CaseClosed, InvalidInput, LeverRefused
+from tests.docs.markdown import TEXT
 from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
 from tests.fixtures.temporal import eventually
@@ -160,18 +162,36 @@ async def test_a_policy_that_does_not_exist_ends_the_start_with_a_sentence(engin
     assert "There is no policy called 'gentle'" in failed.value.cause.message
 
 
-async def test_a_list_filter_finds_cases_by_their_search_attributes(engine: Engine) -> None:
-    case = await engine.case("lost_card")
-    wanted = (
-        f"DunningStage='recovering' AND DunningWaitingOn='customer' AND DunningCustomer='{case.customer}' "
-        "AND DunningDeclineCode='lost_card' AND DunningAmountRemaining>=1900 AND DunningNeedsHuman=false"
-    )
+#: The README's list filters, and which of the cases below each one finds.
+FILTERS = {
+    'DunningPolicy="standard"': {"suspended", "grace", "extended", "frozen", "held"},
+    'DunningWaitingOn="hold"': {"held"},
+    "DunningNeedsHuman = true": {"frozen"},
+    'DunningCustomer = "cus_123"': {"held"},
+    'DunningStage = "grace" AND DunningGraceEndsAt < "2026-12-31T00:00:00Z"': {"grace"},
+    'DunningStage = "suspended" AND DunningCurrency = "usd" AND DunningAmountRemaining > 1000': {"suspended"},
+    'DunningDeclineCode = "insufficient_funds" AND ExecutionStatus = "Running"': {"held"},
+}
 
-    async def found() -> bool:
-        _, said = await temporal(engine, "workflow", "list", "--query", wanted, "--output", "json")
-        return case.workflow_id in said
 
-    await eventually(found, "the case is listed")
+async def test_every_list_filter_of_the_readme_finds_the_right_cases(engine: Engine) -> None:
+    assert FILTERS.keys() == set(re.findall(r"--(?:query|where) '([^']+)'", TEXT))
+    cases = {name: await engine.case("expired_card") for name in ("suspended", "grace", "extended")}
+    cases |= {"frozen": await engine.case("fraudulent"), "held": await engine.case("insufficient_funds")}
+    await engine.client.hold(cases["held"].invoice, reason="outage", by="ops")
+    await engine.client.grant_extension(cases["extended"].invoice, **GRANT)
+    begun, ids = cases["suspended"].begun, [cases[n].workflow_id for n in ("suspended", "grace", "extended")]
+    await engine.time.advance(begun + timedelta(days=15), ids)
+    await engine.time.advance(begun + timedelta(days=23), ids[:1])
+
+    async def finds(query: str, wanted: set[str]) -> bool:
+        found = [each.id async for each in engine.temporal.list_workflows(query)]
+        return {name for name, case in cases.items() if case.workflow_id in found} == wanted
+
+    for written, wanted in FILTERS.items():
+        query = written.replace("cus_123", cases["held"].customer)
+        query = query.replace("2026-12-31T00:00:00Z", f"{begun + timedelta(days=23):%Y-%m-%dT%H:%M:%SZ}")
+        await eventually(functools.partial(finds, query, wanted), f"{written} finds {wanted}")
 
 
 # --- by updates --------------------------------------------------------------------------------------------
