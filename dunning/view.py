@@ -113,8 +113,8 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
 
     Lists, not tables: the UI shows tables without borders.
     """
-    lines = [f"## {_headline(state)}", ""]
-    if decision.until is not None:
+    lines = [f"## {_headline(state)}", "", *_asked(state, policy)]
+    if decision.until is not None and decision.waiting_on is not WaitingOn.HUMAN:
         lines.append(f"- **Next:** {decision.until:%a %d %b %Y %H:%M} UTC, {decision.reason}")
     elif decision.action is not None:
         lines.append(f"- **Now:** {decision.reason}")
@@ -126,23 +126,14 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
         tried = f"sent, not charged, due {due:%a %d %b %Y}"
     lines.append(f"- **Tried:** {tried}, {sent} message{'' if sent == 1 else 's'}")
     if state.stage in (Stage.RECOVERING, Stage.GRACE):
-        lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone})")
+        moves = "; it moves by the time on hold" if state.hold else ""
+        lines.append(f"- **Last day of grace:** {state.plan.last_day:%a %d %b %Y} ({state.plan.zone}){moves}")
     if access(state, policy) != "full":
         lines.append(f"- **Access:** {access(state, policy)}")
     if state.promise is not None:
         lines.append(f"- **Promised for:** {state.promise.on:%a %d %b %Y} by {state.promise.by}")
-    asked = asking(state, policy)
-    if state.human is not None and asked is not None:
-        until = f" by {asked.until:%a %d %b}" if asked.until else ""
-        lines.append(f"- **A person must decide{until}:** {state.human}; else {asked.otherwise}")
-    if state.reply_waits:
-        lines.append("- **The customer wrote:** a person must read it, `dunning show` has the words")
-    if state.request is not None:
-        wish = f"{state.request.days} days asked by {state.request.by}: {state.request.reason}"
-        lines.append(f"- **More time asked for:** {wish}; answer by {state.request.answer_by:%a %d %b}")
-    lines += [f"- **Not answering:** {f.what} since {f.since:%d %b %H:%M}: {f.error}" for f in state.faults]
-    lines += ["", f"- **Invoice:** [{state.ref.invoice_id}]({_stripe_link(state)})", "", "### What happened"]
-    lines[-2:-2] = [f"- **Note by {e.by}:** {e.text.removeprefix('noted: ')}" for e in _notes(entries)]
+    lines += [f"- **Note by {e.by}:** {e.text.removeprefix('noted: ')}" for e in _notes(entries)]
+    lines += [f"- **At Stripe:** {_stripe_links(state)}", "", "### What happened"]
     for entry in entries[-12:]:
         by = "" if entry.by == "engine" else f" (by {entry.by})"
         lines.append(f"- {entry.at:%d %b %H:%M}: {entry.text}{by}")
@@ -150,6 +141,21 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
     if state.stage is not Stage.CLOSED:
         lines.append("\nMore Actions › Send an Update shows the answer at once; a signal only asks.")
     return "\n".join(lines)
+
+
+def _asked(state: CaseState, policy: Policy) -> list[str]:
+    """What a person should do something about."""
+    lines, asked = [], asking(state, policy)
+    if state.human is not None and asked is not None:
+        until = f" by {asked.until:%a %d %b}" if asked.until else ""
+        lines.append(f"- **A person must decide{until}:** {state.human}; else {asked.otherwise}")
+    if state.request is not None:
+        wish = f"{state.request.days} days asked by {state.request.by}: {state.request.reason}"
+        lines.append(f"- **More time asked for:** {wish}; answer by {state.request.answer_by:%a %d %b}")
+    if state.reply_waits:
+        lines.append("- **The customer wrote:** a person must read it, `dunning show` has the words")
+    lines += [f"- **Not answering:** {f.what} since {f.since:%d %b %H:%M}: {f.error}" for f in state.faults]
+    return lines
 
 
 def _notes(entries: list[Entry]) -> list[Entry]:
@@ -160,14 +166,18 @@ def _notes(entries: list[Entry]) -> list[Entry]:
 def _headline(state: CaseState) -> str:
     match state.stage:
         case Stage.CLOSED:
-            via = f" via {state.recovered_via}" if state.recovered_via else ""
-            return f"Closed: {state.outcome}{via}"
+            return f"Closed: {state.outcome}" + (f" via {state.recovered_via}" if state.recovered_via else "")
         case Stage.SUSPENDED:
-            return f"Suspended since {state.suspended_at:%a %d %b}: {_money(state)}"
+            words = f"Suspended since {state.suspended_at:%a %d %b}"
         case Stage.GRACE:
-            return f"Grace to the end of {state.plan.last_day:%a %d %b}: {_money(state)}"
+            words = f"Grace to the end of {state.plan.last_day:%a %d %b}"
         case Stage.RECOVERING:
-            return f"Recovering: {_money(state)}"
+            words = "Recovering"
+    if state.hold is not None:
+        words += ", paused by the customer" if state.hold.pause else ", on hold"
+    if needs_human(state):
+        words += ", needs a person"
+    return f"{words}: {_money(state)}"
 
 
 def _money(state: CaseState) -> str:
@@ -182,8 +192,9 @@ def _possible(state: CaseState) -> list[str]:
     if state.stage is Stage.SUSPENDED:
         levers.append('- access without a payment: `restore_now` `{"reason": "…", "by": "you"}`')
     else:
-        levers.append('- more time: `grant_extension` `{"days": 7, "reason": "…", "by": "you"}`')
-    if state.promise is None:
+        days = state.request.days if state.request else 7
+        levers.append(f'- more time: `grant_extension` `{{"days": {days}, "reason": "…", "by": "you"}}`')
+    if state.promise is None and state.human is None:
         levers.append('- a pay-day: `promise_to_pay` `{"on": "2026-12-24", "by": "you"}`')
     if state.request is not None:
         levers.append('- no more time: `deny_extension` `{"reason": "…", "by": "you"}`')
@@ -202,7 +213,10 @@ def _possible(state: CaseState) -> list[str]:
     return levers
 
 
-def _stripe_link(state: CaseState) -> str:
+def _stripe_links(state: CaseState) -> str:
+    """The invoice and its customer in Stripe's dashboard."""
     account = f"{state.ref.account}/" if state.ref.account else ""
     mode = "" if state.invoice.livemode else "test/"
-    return f"https://dashboard.stripe.com/{account}{mode}invoices/{state.ref.invoice_id}"
+    base, customer = f"https://dashboard.stripe.com/{account}{mode}", state.invoice.customer
+    links = [f"[{state.ref.invoice_id}]({base}invoices/{state.ref.invoice_id})"]
+    return ", ".join(links + ([f"[{customer}]({base}customers/{customer})"] if customer else []))
