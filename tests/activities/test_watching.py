@@ -1,10 +1,11 @@
-"""Early warning at work: who rises is remembered, chooses a policy, and the business hears of it once."""
+"""Early warning at work: who rises gets the policy for it, and the business hears of it once."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
@@ -14,6 +15,7 @@ from activities.events import EventDeliveries
 from activities.posting import Poster
 from activities.watching import RiskWatch
 from dunning.endpoints import DeliveryOrder, Endpoint
+from dunning.forecast import forecast
 from dunning.risk import Reviewed, ReviewOrder
 from tests.activities.shop import Shop
 from tests.fixtures.backend import SECRET, Backend, hearing
@@ -84,3 +86,26 @@ async def test_a_rise_that_the_opening_of_a_case_sees_is_told_too(telling: Shop,
     await telling.open(renewal.invoice)  # tried again
     await deliver(telling)
     assert [(e["type"], e["data"]["customer"]) for e in backend.events] == [("risk.raised", renewal.customer)]
+
+
+async def test_a_high_risk_chooses_the_policy_of_its_segment(shop: Shop, policies: Path) -> None:
+    """That one writes early; everybody else hears nothing for three days."""
+    shipped = (Path("dunning") / "policies" / "standard.yaml").read_text(encoding="utf-8")
+    careful = shipped.replace("name: standard", "name: careful").replace("retryable: 3d", "retryable: 0d")
+    (policies / "careful.yaml").write_text(careful, encoding="utf-8")
+    segments = "segments:\n  - {policy: careful, when: {risk_at_least: high}}\n"
+    (policies / "segments.yaml").write_text(segments, encoding="utf-8")
+    now, chosen, written = await shop.control.now(), {}, {}
+    risks = {"high": ("usage_drop", "cut_seats"), "elevated": ("usage_drop",), "none": ()}
+    for level, flags in risks.items():
+        renewal = await shop.renewal("insufficient_funds")
+        await flagged(shop, renewal.customer, now, *flags)
+        state = await shop.open(renewal.invoice)
+        record = await shop.ledger.cases.get(state.ref.case_id)
+        assert record is not None
+        assert state.risk == level
+        expected = forecast(state, shop.deps.policies.load(record.policy_name), now)
+        chosen[level] = record.policy_name
+        written[level] = next(step.at for step in expected if step.what == "send/first_notice/email")
+    assert chosen == {"high": "careful", "elevated": "standard", "none": "standard"}
+    assert written["high"] < written["elevated"] - timedelta(days=1)
