@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import core, demo, memory, scenarios, throughput, webhooks
+from bench import core, demo, memory, scan, scenarios, throughput, webhooks
 from bench.report import Report
 from starter.processes import run_to_the_end
 
-PARTS = ("scenarios", "throughput", "webhooks", "decide", "memory", "demo")
+PARTS = ("scenarios", "throughput", "webhooks", "decide", "memory", "scan", "demo")
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,12 @@ class Sizes:
     webhooks: int = 1_000  # a round
     seconds: float = 2.0  # of deciding
     open_cases: int = 1_000
+    subscriptions: int = 10_000  # of the scan
 
 
-QUICK = Sizes(rounds=3, cases=20, real_cases=20, webhooks=200, seconds=0.5, open_cases=150)
+QUICK = Sizes(
+    rounds=3, cases=20, real_cases=20, webhooks=200, seconds=0.5, open_cases=150, subscriptions=1_000
+)
 
 
 async def measure(parts: Sequence[str], sizes: Sizes, console: Console) -> Report:
@@ -49,6 +52,8 @@ async def measure(parts: Sequence[str], sizes: Sizes, console: Console) -> Repor
                 report.speed = core.measure(sizes.seconds)
             case "memory":
                 report.worker_kb_per_case = await memory.measure(sizes.open_cases)
+            case "scan":
+                report.scan = await scan.measure(sizes.subscriptions)
             case "demo":
                 report.demo_seconds = await demo.measure()
     return report

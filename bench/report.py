@@ -17,6 +17,7 @@ from rich.table import Table
 
 from bench.core import Speed
 from bench.history import Cost
+from bench.scan import LIMIT, Scan
 from bench.scenarios import SCENARIOS
 from bench.throughput import Throughput
 from bench.webhooks import Acceptance
@@ -25,6 +26,8 @@ LEAST_THROUGHPUT_RATIO = 0.70
 LEAST_WEBHOOK_RATIO = 0.80
 MOST_KB_PER_CASE = 150.0
 MOST_DEMO_SECONDS = 60.0
+#: What Stripe takes of a live account (docs.stripe.com/rate-limits).
+MOST_REQUESTS_PER_SECOND = 100.0
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Report:
     webhooks: Acceptance | None = None
     speed: Speed | None = None
     worker_kb_per_case: float | None = None
+    scan: Scan | None = None
     demo_seconds: float | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -53,6 +57,9 @@ class Report:
             "decide_per_second": self.speed.decide if self.speed else None,
             "steps_per_second": self.speed.step if self.speed else None,
             "worker_kb_per_case": self.worker_kb_per_case,
+            "scan_subscriptions_per_second": self.scan.per_second if self.scan else None,
+            "scan_requests_in_busiest_second": self.scan.busiest if self.scan else None,
+            "scan_of_100000_minutes": self.scan.large_minutes if self.scan else None,
             "demo_seconds": self.demo_seconds,
         }
         scenarios = {
@@ -95,6 +102,8 @@ class Report:
                 most=MOST_KB_PER_CASE,
                 digits=0,
             )
+        if self.scan is not None:
+            yield from _scanned(self.scan)
         if self.demo_seconds is not None:
             yield Line(
                 "demo, seconds", self.demo_seconds, "make demo ARGS=--exit", most=MOST_DEMO_SECONDS, digits=1
@@ -144,6 +153,17 @@ class Line:
         if self.least is not None:
             return f"≥ {self.least:,.{self.digits}f}"
         return f"≤ {self.most:,.{self.digits}f}" if self.most is not None else ""
+
+
+def _scanned(scan: Scan) -> Iterator[Line]:
+    size = f"{scan.subscriptions:,}: {scan.pages} pages, {scan.cases} cases, {scan.requests} requests"
+    at = f"in {scan.seconds:.1f} s, {LIMIT:g} activities a second"
+    yield Line("scan, subscriptions a second", scan.per_second, f"{size} {at}", digits=0)
+    most = f"at most {scan.busiest_endpoint} of one endpoint"
+    yield Line(
+        "scan, requests in its busiest second", scan.busiest, most, most=MOST_REQUESTS_PER_SECOND, digits=0
+    )
+    yield Line("scan of 100,000, minutes", scan.large_minutes, scan.large_words, digits=1)
 
 
 def _kinds(cost: Cost) -> dict[str, Any]:

@@ -102,7 +102,8 @@ async def _start(children: Processes, folder: Path, tell: Tell, more: Mapping[st
     app_port = port_near(APP_PORT, taken, tell, "the app")
     sandbox_port = port_near(SANDBOX_PORT, taken, tell, "the sandbox")
     database = f"sqlite:///{folder / 'ledger.db'}"
-    env = {**more, **_local_environment(folder, f"{HOST}:{port}", database, app_port, sandbox_port)}
+    local = _local_environment(folder, f"{HOST}:{port}", database, app_port, sandbox_port)
+    env = {"STRIPE_ACTIVITIES_PER_SECOND": "0", **more, **local}
     server = await children.start(
         "temporal", dev_server(binary, HOST, port, ui_port, skipping=True), env, folder
     )
@@ -157,7 +158,6 @@ def _local_environment(
         "DATABASE_URL": database,
         "STRIPE_API_KEY": STRIPE_KEY,
         "STRIPE_API_BASE": sandbox,
-        "STRIPE_ACTIVITIES_PER_SECOND": "0",
         "SENDGRID_API_KEY": _SENDGRID_KEY,
         "SENDGRID_API_BASE": sandbox,
         "TWILIO_ACCOUNT_SID": ACCOUNT_SID,

@@ -12,8 +12,22 @@ from rich.console import Console
 from bench import core, throughput
 from bench.history import Cost
 from bench.report import Line, Report
+from bench.scan import Scan
 from bench.scenarios import SCENARIOS
 from bench.webhooks import Acceptance
+
+
+def a_scan(busiest: int = 40) -> Scan:
+    """A scan within the limit of twenty activities a second."""
+    return Scan(
+        subscriptions=10_000,
+        pages=102,
+        cases=300,
+        seconds=24.0,
+        requests=702,
+        busiest=busiest,
+        busiest_endpoint=21,
+    )
 
 
 def full() -> Report:
@@ -27,6 +41,7 @@ def full() -> Report:
         webhooks=Acceptance(ratio=0.9, app=90.0, bare=100.0),
         speed=core.Speed(decide=10_000.0, step=4_000.0),
         worker_kb_per_case=80.0,
+        scan=a_scan(),
         demo_seconds=30.0,
     )
 
@@ -53,7 +68,7 @@ def test_figures_within_their_bars_are_good_and_the_table_says_so() -> None:
     screen = io.StringIO()
     full().show(Console(file=screen, width=160))
     assert full().missed == []
-    assert screen.getvalue().count("good") == 6
+    assert screen.getvalue().count("good") == 7
 
 
 @pytest.mark.parametrize(
@@ -63,6 +78,7 @@ def test_figures_within_their_bars_are_good_and_the_table_says_so() -> None:
         (Report(scenarios={"second_retry": Cost(by_kind={"timers": 29})}), "second_retry: billable actions"),
         (Report(throughput=throughput.Throughput(0.69, 1, 1, "")), "cases: ratio to bare"),
         (Report(webhooks=Acceptance(0.79, 1, 1)), "webhooks: ratio to bare"),
+        (Report(scan=a_scan(busiest=101)), "scan, requests in its busiest second"),
         (Report(worker_kb_per_case=151), "worker, KB a case"),
     ],
 )
@@ -72,6 +88,12 @@ def test_a_figure_beyond_its_bar_is_named(report: Report, name: str) -> None:
 
 def test_a_figure_without_a_bar_is_never_missed() -> None:
     assert Line("decide", 1.0, "").good
+
+
+def test_what_a_large_business_would_take_follows_by_arithmetic() -> None:
+    scan = a_scan()
+    assert scan.large_minutes == 4.0
+    assert scan.large_words == "10 times as long; 1,020 pages + 3,000 openings, 20 a second: ≥ 3.4"
 
 
 async def test_the_bare_workflow_takes_the_steps_of_a_case() -> None:
