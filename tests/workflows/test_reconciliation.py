@@ -6,9 +6,10 @@ import asyncio
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from activities import stripe_calls
 from dunning.reconciliation import Kind
@@ -16,6 +17,7 @@ from dunning.values import Outcome, RecoveredVia, Stage
 from tests.fixtures.engine import Engine, worker_environment
 from tests.fixtures.reconciling import PATIENCE, begun, reconcile, told
 from tests.fixtures.temporal import eventually
+from tests.ledger.test_cards import claim as claim_card
 
 
 async def lost_events(engine: Engine, kind: str) -> set[str]:
@@ -101,23 +103,38 @@ async def test_who_is_suspended_for_an_invoice_that_was_paid_is_restored(engine:
     assert await reconcile(engine) == ()
 
 
+async def handed_on(engine: Engine, run: WorkflowHandle[Any, Any]) -> bool:
+    """Whether the run went on as another one."""
+    first = engine.temporal.get_workflow_handle(run.id, run_id=run.result_run_id)
+    return (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+
+
 async def test_a_long_run_hands_on_to_a_successor_that_goes_on_where_it_was(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stripe_calls, "LONGEST_PAGE", 1)
     await deaf(engine)
-    cases = [await engine.failed_renewal("expired_card") for _ in range(8)]
+    cases = [await engine.failed_renewal("expired_card") for _ in range(6)]
 
     run = await begun(engine)
     result = await run.result()
 
-    first = engine.temporal.get_workflow_handle(run.id, run_id=run.result_run_id)
-    assert (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+    assert await handed_on(engine, run)
     assert result.run == run.result_run_id
     found = await engine.ledger.reconciliations.findings(result.run)
     assert told(found) == {(Kind.INVOICE_WITHOUT_CASE, case.invoice, True) for case in cases}
-    assert (result.counts.looked_at, result.counts.found, result.counts.fixed) == (8, 8, 8)
+    assert (result.counts.looked_at, result.counts.found, result.counts.fixed) == (6, 6, 6)
     assert await reconcile(engine) == ()
+
+
+async def test_a_platform_of_many_accounts_is_gone_through_by_several_runs(engine: Engine) -> None:
+    for number in range(10):
+        await claim_card(engine.ledger, account=f"acct_{number}")
+    run = await begun(engine)
+    await run.result()
+    assert await handed_on(engine, run)
+    for listed in ("/v1/events$", "/v1/invoices$"):  # of each account and of the platform itself, once
+        assert len(await engine.control.requests(service="stripe", method="GET", path=listed)) == 11
 
 
 async def test_the_command_tells_what_it_found(engine: Engine) -> None:
