@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 import pytest
+from temporalio.client import WorkflowHandle
 
-from tests.fixtures.case import Case
 from tests.workflows.histories import Recorder
 
-Record = Callable[[Case, str], Awaitable[None]]
+
+class Running(Protocol):
+    """Whatever has a workflow: a case of an invoice or of a card, a reminder."""
+
+    @property
+    def handle(self) -> WorkflowHandle[Any, Any]:
+        """Its workflow."""
+
+
+Record = Callable[[Running, str], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +30,9 @@ def recorder(request: pytest.FixtureRequest) -> Recorder | None:
 
 @pytest.fixture
 def record(recorder: Recorder | None) -> Record:
-    """Keep the history of a case as it stands, under a name."""
+    """Keep the history as it stands, under a name."""
 
-    async def keep(case: Case, name: str) -> None:
+    async def keep(case: Running, name: str) -> None:
         if recorder is not None:
             recorder.add(name, (await case.handle.fetch_history()).to_json())
 

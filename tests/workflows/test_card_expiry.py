@@ -14,6 +14,7 @@ from activities.interface import TASK_QUEUE
 from dunning.expiry.view import CardStatus
 from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
+from tests.workflows.conftest import Record
 from workflows.ids import card_expiry_id, card_of
 
 DAY = timedelta(days=1)
@@ -77,7 +78,7 @@ async def said(engine: Engine, email: str) -> list[str]:
     return [mail.subject or "" for mail in mails]
 
 
-async def test_told_twice_then_charged_in_vain_and_not_told_again(engine: Engine) -> None:
+async def test_told_twice_then_charged_in_vain_and_not_told_again(engine: Engine, record: Record) -> None:
     card = await dying_card(engine)
     await card.at(card.charge_at - 13 * DAY)
     assert len(await said(engine, card.email)) == 1
@@ -90,12 +91,13 @@ async def test_told_twice_then_charged_in_vain_and_not_told_again(engine: Engine
     await card.at(card.charge_at + timedelta(hours=3))
 
     assert (await card.result())["outcome"] == "expired"
+    await record(card, "card_expired")
     told = (await invoice.timeline())[0].text
     assert "that the card expires: first notice is not repeated" in told
     assert len(await said(engine, card.email)) == 2  # nothing within minutes, as for other hard declines
 
 
-async def test_renewed_by_the_network_it_ends_within_seconds(engine: Engine) -> None:
+async def test_renewed_by_the_network_it_ends_within_seconds(engine: Engine, record: Record) -> None:
     card = await dying_card(engine)
 
     await engine.control.automatic_update(card.method, 5, 2040)
@@ -103,6 +105,7 @@ async def test_renewed_by_the_network_it_ends_within_seconds(engine: Engine) -> 
 
     result = await card.result()
     assert result == {"outcome": "updated", "reason": "the card was renewed: it expires in 2040-05 now"}
+    await record(card, "card_updated")
     assert await said(engine, card.email) == []
 
 

@@ -10,6 +10,7 @@ from temporalio.client import WorkflowHandle
 
 from activities.interface import TASK_QUEUE
 from tests.fixtures.engine import Engine
+from tests.workflows.conftest import Record
 from workflows.ids import renewal_reminder_id
 
 DAY = timedelta(days=1)
@@ -60,7 +61,7 @@ async def subscriber(engine: Engine) -> Subscriber:
     return Subscriber(engine, made.id, email, charge_at)
 
 
-async def test_stripe_announces_a_renewal_and_it_is_said_once(engine: Engine) -> None:
+async def test_stripe_announces_a_renewal_and_it_is_said_once(engine: Engine, record: Record) -> None:
     ada = await subscriber(engine)
 
     for _ in range(2):
@@ -71,6 +72,7 @@ async def test_stripe_announces_a_renewal_and_it_is_said_once(engine: Engine) ->
     await ada.at(ada.charge_at - 18 * DAY)
 
     assert await ada.handle.result() == {"outcome": "reminded", "reason": "everything is said"}
+    await record(ada, "reminded")
     (subject,) = await ada.subjects()
     assert "renews on" in subject
     await engine.control.announce(ada.subscription)
@@ -79,7 +81,9 @@ async def test_stripe_announces_a_renewal_and_it_is_said_once(engine: Engine) ->
     assert len(await ada.subjects()) == 1
 
 
-async def test_the_scan_finds_what_stripe_did_not_announce_and_an_operator_stops_it(engine: Engine) -> None:
+async def test_the_scan_finds_what_stripe_did_not_announce_and_an_operator_stops_it(
+    engine: Engine, record: Record
+) -> None:
     ada = await subscriber(engine)
 
     scanned = await engine.temporal.execute_workflow(
@@ -90,6 +94,7 @@ async def test_the_scan_finds_what_stripe_did_not_announce_and_an_operator_stops
     await ada.handle.cancel()
 
     assert await ada.handle.result() == {"outcome": "stopped", "reason": "canceled in Temporal"}
+    await record(ada, "reminder_stopped")
     again = await engine.temporal.execute_workflow(
         "ExpiringCardScan", id="scan", task_queue=TASK_QUEUE, result_type=dict
     )

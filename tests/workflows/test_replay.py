@@ -16,8 +16,13 @@ from activities.interface import TASK_QUEUE, RecordActivities
 from starter.temporal import data_converter
 from tests.workflows.histories import FOLDER, HOW, MANIFEST, ROOT, Recorded, digest, fingerprint, manifest
 from tests.workflows.test_levers import texts
+from workflows.card_expiry import CardExpiry
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import Effect
+from workflows.renewal_reminder import RenewalReminder
+
+#: Those that live for weeks.
+LONG_LIVED = [InvoiceDunning, CardExpiry, RenewalReminder]
 
 
 async def replayed(recorded: Recorded, *, sandboxed: bool = True) -> None:
@@ -27,7 +32,7 @@ async def replayed(recorded: Recorded, *, sandboxed: bool = True) -> None:
     """
     history = WorkflowHistory.from_json(recorded.name, recorded.path.read_text(encoding="utf-8"))
     runner = SandboxedWorkflowRunner() if sandboxed else UnsandboxedWorkflowRunner()
-    replayer = Replayer(workflows=[InvoiceDunning], data_converter=data_converter(), workflow_runner=runner)
+    replayer = Replayer(workflows=LONG_LIVED, data_converter=data_converter(), workflow_runner=runner)
     await replayer.replay_workflow(history)
 
 
@@ -58,6 +63,13 @@ RULES = (
     "dunning.declines.classify",
     "dunning.words.planned",
     "dunning.retries.next_retry",
+    "dunning.expiry.step.answer",
+    "dunning.expiry.step.decide",
+    "dunning.expiry.step.evolve",
+    "dunning.expiry.decide.open_card",
+    "dunning.renewals.decide.answer",
+    "dunning.renewals.decide.decide",
+    "dunning.renewals.decide.unwanted",
 )
 
 
@@ -66,6 +78,8 @@ WORDS: dict[str, Callable[..., Any]] = {
     "workflows.invoice_dunning.details": lambda *_args: "other words",
     "workflows.invoice_dunning.status": _raises,
     "workflows.invoice_dunning.forecast": _raises,
+    "workflows.card_expiry.details": lambda *_args: "other words",
+    "workflows.card_expiry.status": _raises,
 }
 
 
