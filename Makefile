@@ -4,7 +4,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo dev up test chaos lint bench lock
+.PHONY: help demo dev up test histories chaos lint bench lock
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make dev     the demo's stack without its cast, to try things (ARGS=--json: one line for programs)"
 	@echo "make up      the engine against your Stripe, SendGrid and Twilio accounts"
 	@echo "make test    all tests (ARGS=-x tests/dunning: some)"
+	@echo "make histories  record what workflows do now, to be replayed for ever"
 	@echo "make chaos   a storm of faults over 300 cases, a scan of 10,000 cards (CHAOS_SEED=7: the same storm)"
 	@echo "make lint    ruff, strict types, import contracts"
 	@echo "make bench   the benchmark"
@@ -26,8 +27,14 @@ dev: $(VENV)/.installed
 up: $(VENV)/.installed
 	@$(BIN)/dunning up $(ARGS)
 
+RECORDED = fates card_expiry renewal_reminder
+
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# In one process: a recording is one folder.
+histories: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --update-histories $(RECORDED:%=tests/workflows/test_%.py)
 
 # A seed of its own each time; it is printed first, and with whatever goes wrong.
 chaos: export CHAOS_SEED ?= $(shell date +%s)

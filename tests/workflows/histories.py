@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests/histories"
 MANIFEST = FOLDER / "manifest.json"
-HOW = "pytest tests/workflows/test_{fates,card_expiry,renewal_reminder}.py --update-histories"
+HOW = "make histories"
 #: What tells nothing about the commands of a workflow, or differs between versions of Python.
 _SILENT = frozenset({"ctx", "kind", "type_comment", "type_params"})
 
