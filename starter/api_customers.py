@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from ledger import Ledger
 from starter.access import Caller, Gate
 from starter.api_models import Account, ConsentsView, CustomerId, StatementBody, errors
-from starter.views import statement_json
+from starter.views import consents_json
 from starter.wishes import ABOUT, Wishes
 
 
@@ -42,17 +42,3 @@ def add_customers(router: APIRouter, gate: Gate, ledger: Ledger, wishes: Wishes)
             text=body.reason,
         )
         return await consents_json(ledger, account, customer_id)
-
-
-async def consents_json(ledger: Ledger, account: str, customer: str) -> dict[str, Any]:
-    """What counts, and what was said."""
-    history = await ledger.consents.history(account, customer)
-    dead = await ledger.addresses.dead_of(account, customer)
-    return {
-        "customer": customer,
-        "account": account,
-        "channels": {said.channel.value: said.state for said in history if not said.group},
-        "reminders": await ledger.consents.wants_reminders(account, customer),
-        "dead": {channel.value: why for channel, why in dead.items()},
-        "history": [statement_json(said) for said in history],
-    }

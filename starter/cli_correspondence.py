@@ -12,13 +12,12 @@ import typer
 from dunning.correspondence import hint
 from dunning.values import Channel
 from ledger import Ledger
-from starter.api_customers import consents_json
 from starter.cli_output import moment, say, say_fields, say_json, say_table
 from starter.cli_session import open_ledger, run, user
 from starter.errors import InvalidInput
 from starter.settings import Settings
 from starter.temporal import connect
-from starter.views import reply_json
+from starter.views import consents_json, reply_json
 from starter.webhooks.receiver import Receiver
 from starter.wishes import ABOUT, Wishes
 

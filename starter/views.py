@@ -10,6 +10,7 @@ from dunning.case import Entry
 from dunning.deliveries import WORDS
 from dunning.forecast import Difference, Expected
 from dunning.timeline import named, spoken
+from ledger import Ledger
 from ledger.records import CaseRecord, ConsentRecord, DispatchRecord, EntryRecord, ReplyRecord
 
 _CASE_FIELDS = (
@@ -110,3 +111,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     return str(value) if isinstance(value, str) else value
+
+
+async def consents_json(ledger: Ledger, account: str, customer: str) -> dict[str, Any]:
+    """What counts, and what was said."""
+    history = await ledger.consents.history(account, customer)
+    dead = await ledger.addresses.dead_of(account, customer)
+    return {
+        "customer": customer,
+        "account": account,
+        "channels": {said.channel.value: said.state for said in history if not said.group},
+        "reminders": await ledger.consents.wants_reminders(account, customer),
+        "dead": {channel.value: why for channel, why in dead.items()},
+        "history": [statement_json(said) for said in history],
+    }

@@ -7,7 +7,7 @@ laid over the words that the engine ships, key by key; a list is replaced as a w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -128,7 +128,7 @@ class Catalogue:
     words: Words
     origin: str
 
-    def render(self, source: str, variables: dict[str, Any]) -> str:
+    def render(self, source: str, variables: Mapping[str, Any]) -> str:
         """One string of the catalogue, runs of spaces made one. Raises TemplatesError for its mistakes."""
         try:
             text = compiled(source).render(variables)

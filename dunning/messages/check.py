@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 from babel import Locale
 
@@ -15,7 +16,7 @@ from dunning.messages.catalogue import NEUTRAL, SENT, Catalogue, TemplatesError,
 from dunning.messages.context import Business, Listed, MessageContext, Rendered
 from dunning.messages.locales import DEFAULT, full_day, nearest, short_day, without_isolates
 from dunning.messages.page_words import PAGE_FACTS, PageWords, page_text
-from dunning.messages.render import RenderError, fits_subject, render, variables
+from dunning.messages.render import RenderError, fits_subject, variables, write
 from dunning.messages.sms import normalise, segments
 from dunning.messages.untranslated import untranslated
 from dunning.money import Money, parse_locale
@@ -67,18 +68,23 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
     yield from untranslated(catalogue.words, english.words)
     if nearest(name, available_locales(folder)) != name:
         yield "its customers get the words of another locale: is its folder there twice under two names?"
-    for template in sorted(TEMPLATES & set(catalogue.words.messages)):
-        for context in worst_contexts(name, business, page):
-            if template in NAMES_DUE_DAY and context.due_on is None:
+    for context in worst_contexts(name, business, page):
+        for channel in (Channel.EMAIL, Channel.SMS):
+            where = f"{channel}, {context.reason or 'no reason'}"
+            try:
+                facts = variables(catalogue, context, for_sms=channel is Channel.SMS)
+            except TemplatesError as error:
+                yield f"every message, {where}: {error}"
                 continue
-            for channel in (Channel.EMAIL, Channel.SMS):
+            for template in sorted(TEMPLATES & set(catalogue.words.messages)):
+                if template in NAMES_DUE_DAY and context.due_on is None:
+                    continue
                 try:
-                    rendered = render(template, channel, context, folder=folder)
-                    problems = list(_faults(template, context, rendered, catalogue))
+                    rendered = write(template, channel, context, catalogue, facts)
+                    problems = list(_faults(template, context, rendered, catalogue, facts))
                 except (TemplatesError, RenderError) as error:
                     problems = [str(error)]
-                reason = context.reason or "no reason"
-                yield from (f"{template}, {channel}, {reason}: {problem}" for problem in problems)
+                yield from (f"{template}, {where}: {problem}" for problem in problems)
 
 
 def _gaps(catalogue: Catalogue) -> Iterator[str]:
@@ -177,10 +183,13 @@ def longest_days(locale: Locale) -> tuple[date, date]:
 
 
 def _faults(
-    template: str, context: MessageContext, rendered: Rendered, catalogue: Catalogue
+    template: str,
+    context: MessageContext,
+    rendered: Rendered,
+    catalogue: Catalogue,
+    facts: Mapping[str, Any],
 ) -> Iterator[str]:
     parts = {"text": rendered.text} | ({"html": rendered.html} if rendered.html else {})
-    facts = variables(catalogue, context, for_sms=rendered.subject is None)
     for part, text in parts.items():
         plain = _plain(text)
         if context.business.name not in plain:
@@ -191,8 +200,9 @@ def _faults(
             yield f"{part} has no link: add {{{{ url }}}}, or a button"
         if names_day(plain, context.last_day, context.locale) != (template in NAMES_LAST_DAY):
             yield f"{part} {'does not name' if template in NAMES_LAST_DAY else 'names'} the last day"
+        lowered = plain.lower()
         for word in catalogue.words.never:
-            if word.lower() in plain.lower():
+            if word.lower() in lowered:
                 yield f"{part} says {word!r}: it discloses, blames or threatens"
     if rendered.subject is None:
         yield from _sms_faults(rendered.text, facts)
@@ -221,7 +231,7 @@ def _plain(text: str) -> str:
     return without_isolates(text).replace("<bdi>", "").replace("</bdi>", "")
 
 
-def _sms_faults(text: str, facts: dict[str, str]) -> Iterator[str]:
+def _sms_faults(text: str, facts: Mapping[str, Any]) -> Iterator[str]:
     if (count := segments(text)) > SMS_LIMIT:
         yield f"the SMS takes {count} segments: write a shorter last variant"
     if normalise(facts["stop"]) not in text:

@@ -71,6 +71,7 @@ def _sisters(one: Locale, other: Locale) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
 def full_day(day: date, locale: Locale) -> str:
     """A day with its weekday and year, as people of the locale write it."""
     if locale.language == "th":
@@ -87,6 +88,7 @@ def month(written: str, locale: Locale) -> str:
     return format_skeleton("yMMMM", first, locale=locale)
 
 
+@lru_cache(maxsize=1024)
 def short_day(day: date, locale: Locale) -> str:
     """A day with its short month and without year."""
     return format_skeleton("MMMd", day, locale=locale)

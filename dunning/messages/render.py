@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,15 @@ def render(
     Raises RenderError for an unknown template, a missing last day or link, and
     TemplatesError for words that cannot be used.
     """
+    catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
+    facts = variables(catalogue, context, for_sms=channel is not Channel.EMAIL)
+    return write(template, channel, context, catalogue, facts)
+
+
+def write(
+    template: str, channel: Channel, context: MessageContext, catalogue: Catalogue, facts: Mapping[str, Any]
+) -> Rendered:
+    """`render` with the words of a catalogue and the `variables` of the context, which all messages share."""
     if template not in TEMPLATES:
         raise RenderError(f"there is no message {template!r}: use one of {', '.join(sorted(TEMPLATES))}")
     if template in NAMES_LAST_DAY and context.last_day is None:
@@ -67,13 +76,12 @@ def render(
     asks_nothing = template in NEEDS_NO_LINK and (context.paid or template in ABOUT_A_CHARGE)
     if context.pay_url is None and not asks_nothing:
         raise RenderError(f"message {template!r} leads to the customer's page: give `pay_url`")
-    catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
     message = catalogue.message(template)
     if channel is Channel.EMAIL:
-        return _email(catalogue, message, context)
+        return _email(catalogue, message, context, facts)
     if channel is Channel.SMS:
-        return _sms(catalogue, message, variables(catalogue, context, for_sms=True))
-    return _whatsapp(template, catalogue, message, variables(catalogue, context, for_sms=True))
+        return _sms(catalogue, message, facts)
+    return _whatsapp(template, catalogue, message, facts)
 
 
 def fits_subject(text: str) -> bool:
@@ -81,8 +89,9 @@ def fits_subject(text: str) -> bool:
     return 0 < len(without_isolates(text)) <= SUBJECT_LIMIT
 
 
-def _email(catalogue: Catalogue, message: Message, context: MessageContext) -> Rendered:
-    facts = variables(catalogue, context)
+def _email(
+    catalogue: Catalogue, message: Message, context: MessageContext, facts: Mapping[str, Any]
+) -> Rendered:
     subject = _first(catalogue, message.subject, facts, fits_subject)
     page = {
         **facts,
@@ -110,24 +119,24 @@ def _lines(catalogue: Catalogue, context: MessageContext) -> list[dict[str, str 
     return lines
 
 
-def _sms(catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
+def _sms(catalogue: Catalogue, message: Message, facts: Mapping[str, Any]) -> Rendered:
     texts = [normalise(unmarked(text)) for text in _some(catalogue, message.sms, facts)]
     fits = next((text for most in (1, 2) for text in texts if segments(text) <= most), texts[-1])
     return Rendered(text=fits, locale=catalogue.locale)
 
 
-def _whatsapp(template: str, catalogue: Catalogue, message: Message, facts: dict[str, Any]) -> Rendered:
+def _whatsapp(template: str, catalogue: Catalogue, message: Message, facts: Mapping[str, Any]) -> Rendered:
     """The variables of an approved template, in order; `text` says the same in our own words."""
     names = ["business", "amount", "url", *(["last_day"] if template in NAMES_LAST_DAY else [])]
     told = tuple(without_isolates(facts[name] or "") for name in names)
     return _sms(catalogue, message, facts).model_copy(update={"variables": told})
 
 
-def _texts(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]) -> list[str]:
+def _texts(catalogue: Catalogue, sources: tuple[str, ...], facts: Mapping[str, Any]) -> list[str]:
     return [text for text in (catalogue.render(source, facts) for source in sources) if text]
 
 
-def _some(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any]) -> list[str]:
+def _some(catalogue: Catalogue, sources: tuple[str, ...], facts: Mapping[str, Any]) -> list[str]:
     texts = _texts(catalogue, sources, facts)
     if not texts:
         raise TemplatesError(
@@ -137,7 +146,7 @@ def _some(catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any])
 
 
 def _first(
-    catalogue: Catalogue, sources: tuple[str, ...], facts: dict[str, Any], fits: Callable[[str], bool]
+    catalogue: Catalogue, sources: tuple[str, ...], facts: Mapping[str, Any], fits: Callable[[str], bool]
 ) -> str:
     """The first text that fits, else the last one, on one line: a subject is a header."""
     texts = [" ".join(unmarked(text).split()) for text in _some(catalogue, sources, facts)]

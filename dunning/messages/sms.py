@@ -13,6 +13,7 @@ _BASIC = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED = frozenset("\f^{}\\[~]|€")  # two septets each, which no segment boundary may part
+_ALPHABET = _BASIC | _EXTENDED
 
 _LOOKS_LIKE = str.maketrans(
     {
@@ -30,7 +31,7 @@ _LETTERS = str.maketrans({"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i",
 
 def is_gsm7(text: str) -> bool:
     """Whether every character is in the GSM-7 alphabet or its extension."""
-    return all(char in _BASIC or char in _EXTENDED for char in text)
+    return _ALPHABET.issuperset(text)
 
 
 def normalise(text: str) -> str:
