@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from ledger import Ledger
 from ledger.cards import CardCaseRecord
 from ledger.records import CaseRecord
+from ledger.reminders import ReminderRecord
 from starter import temporal
 from starter.cli_correspondence import Account, Customer, Json
 from starter.cli_output import moment, money, say, say_json, say_table
@@ -25,11 +26,12 @@ from starter.settings import Settings
 
 customer_app = typer.Typer(name="customer", help="One customer, over all cases.", no_args_is_help=True)
 _ALL = 1000
+_Case = CaseRecord | CardCaseRecord | ReminderRecord
 
 
 @customer_app.command("show")
 def show(customer: Customer, *, account: Account = "", as_json: Json = False) -> None:
-    """Cases, attempts, messages, promises, consents and replies of a customer in one view."""
+    """Cases, cards, reminders, attempts, messages, promises, consents and replies of a customer."""
     found = run(_with_ledger(lambda ledger: profile(ledger, account, customer)))
     if as_json:
         say_json(found)
@@ -38,6 +40,8 @@ def show(customer: Customer, *, account: Account = "", as_json: Json = False) ->
         say(f"risk {found['risk']['level']}: `dunning risk show` tells why")
         say("")
     _table(("Invoice", "Opened", "Stage", "Outcome", "Owed", "Next"), found["cases"], _case_row)
+    _table(("Card", "Expires", "Opened", "Charged", "Outcome"), found["cards"], _card_row)
+    _table(("Renewal", "Opened", "Charged", "Reminder"), found["reminders"], _reminder_row)
     _table(("Tried", "Invoice", "Amount", "Outcome", "Why"), found["attempts"], _attempt_row)
     _table(("Sent", "Step", "Channel", "Fate"), found["messages"], _message_row)
     _table(("Granted", "Days", "By", "Reason"), found["extensions"], _extension_row)
@@ -89,11 +93,12 @@ async def _erase(settings: Settings, account: str, customer: str) -> dict[str, A
     async with open_ledger(settings) as ledger:
         cases = (await ledger.cases.find(account=account, customer=customer, limit=_ALL)).cases
         cards = await ledger.cards.of_customer(account, customer)  # an open one holds no words
-        if not cases and not cards:
+        reminders = await ledger.reminders.of_customer(account, customer)
+        if not cases and not cards and not reminders:
             raise CaseNotFound(f"{customer} has no case: there is nothing to erase")
         try:
             running = [case for case in cases if case.open and await _forgets(client, case, timeout)]
-            every: list[CaseRecord | CardCaseRecord] = [*cases, *cards]
+            every: list[_Case] = [*cases, *cards, *reminders]
             ended = [case for case in every if case.closed_at is not None]
             deleted = sum([await _deleted(client, case, timeout) for case in ended])
         except RPCError as error:
@@ -114,7 +119,7 @@ async def _forgets(client: Client, case: CaseRecord, timeout: timedelta) -> bool
     return True
 
 
-async def _deleted(client: Client, case: CaseRecord | CardCaseRecord, timeout: timedelta) -> bool:
+async def _deleted(client: Client, case: _Case, timeout: timedelta) -> bool:
     """Delete the history of a case that has ended; False if Temporal has forgotten it by itself."""
     execution = WorkflowExecution(workflow_id=case.workflow_id, run_id=case.run_id)
     request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
@@ -139,6 +144,16 @@ def _case_row(case: dict[str, Any]) -> tuple[Any, ...]:
     owed = money(case["amount_remaining"], case["currency"])
     what = case["next_what"] or case["closed_reason"]
     return (case["invoice_id"], moment(case["opened_at"]), case["stage"], case["outcome"], owed, what)
+
+
+def _card_row(card: dict[str, Any]) -> tuple[Any, ...]:
+    moments = (moment(card["opened_at"]), moment(card["charge_at"]))
+    return (card["method"], card["expiry"], *moments, card["outcome"])
+
+
+def _reminder_row(reminder: dict[str, Any]) -> tuple[Any, ...]:
+    moments = (moment(reminder["opened_at"]), moment(reminder["charge_at"]))
+    return (reminder["subscription"], *moments, reminder["outcome"])
 
 
 def _attempt_row(tried: dict[str, Any]) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from activities.scanning import CardScan
 from dunning.case import MessageSent
 from dunning.expiry.scan import ScanOrder, ScanPage
 from dunning.renewals.reminder import ReminderOutcome, ReminderQuestion, ReminderStart, ReminderStep
+from starter.profile import profile
 from tests.activities.shop import Shop
 
 DAY = timedelta(days=1)
@@ -127,3 +128,17 @@ async def test_a_second_scan_names_no_renewal_twice(shop: Shop) -> None:
 
 async def scan(shop: Shop, later: timedelta) -> ScanPage:
     return await shop.run(CardScan(shop.deps).scan_page, ScanOrder(status="active"), later=later)
+
+
+async def test_the_customers_profile_tells_of_the_reminder_and_its_message(shop: Shop) -> None:
+    customer, subscription = await subscriber(shop)
+    due = await look(shop, subscription, 14 * DAY)
+    sent = await send(shop, due, 14 * DAY)
+    await look(shop, subscription, 14 * DAY, ref=due.ref, policy=due.policy, heard=(sent,))
+
+    known = await profile(shop.ledger, "", customer)
+
+    (reminder,) = known["reminders"]
+    assert (reminder["subscription"], reminder["outcome"]) == (subscription, "reminded")
+    assert [(one["step"], one["fate"]) for one in known["messages"]] == [("renewal_upcoming", "accepted")]
+    assert known["cases"] == []
