@@ -194,7 +194,7 @@ def _faults(
         plain = _plain(text)
         if context.business.name not in plain:
             yield f"{part} does not say who writes: add {{{{ business }}}}"
-        if template not in NAMES_NO_AMOUNT and _plain(facts["amount"]) not in plain:
+        if template not in NAMES_NO_AMOUNT and _plain(facts["total"]) not in plain:
             yield f"{part} does not name the amount: add {{{{ amount }}}}"
         if template not in NEEDS_NO_LINK and str(context.pay_url) not in plain:
             yield f"{part} has no link: add {{{{ url }}}}, or a button"

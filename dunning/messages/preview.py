@@ -13,13 +13,14 @@ from babel.core import get_global
 from babel.numbers import get_territory_currencies
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dunning.messages import NAMES_DUE_DAY, TEMPLATES
+from dunning.messages import ABOUT_A_CHARGE, NAMES_DUE_DAY, TEMPLATES
 from dunning.messages.catalogue import available_locales, load
-from dunning.messages.context import Business, MessageContext, Rendered
+from dunning.messages.context import Business, Listed, MessageContext, Rendered
 from dunning.messages.render import render
 from dunning.messages.sms import segments
 from dunning.money import Money, exponent, parse_locale
 from dunning.values import Channel, DeclineClass, Value
+from dunning.words import ANSWERS
 
 #: In the order in which a customer meets them.
 _ORDER = (
@@ -58,6 +59,8 @@ _PAGE = "https://billing.northwind.example/r/AbCdEfGhIjKlMnOpQrStUv"
 _UNSUBSCRIBE = "https://billing.northwind.example/u/AbCdEfGhIjKlMnOpQrStUv"
 #: Those that are optional as shipped.
 _OPTIONAL = frozenset({"grace_reminder", "renewal_upcoming", "survey"})
+#: Those that never speak of other invoices.
+_ABOUT_ONE = frozenset({*ANSWERS, *ABOUT_A_CHARGE, "new_link"})
 _LAST_DAY, _NEXT_ATTEMPT, _SUSPENDED = date(2031, 9, 24), date(2031, 9, 19), date(2031, 9, 25)
 _DUE = date(2031, 9, 3)
 
@@ -146,8 +149,9 @@ def _contexts(template: str, locale: str, business: Business) -> list[tuple[str,
         ("reason unknown or hidden", {}),
         *[(cls.value, {"reason": cls}) for cls in DeclineClass],
         ("little known", dict.fromkeys(("customer_name", "product", "card_last4", "next_attempt_on"))),
-        ("3 open invoices", {"open_invoices": 3}),
     ]
+    if template not in _ABOUT_ONE:
+        variants.append(("3 open invoices", _several(usual.amount)))
     sent = {"due_on": _DUE, "next_attempt_on": None}
     if template in NAMES_DUE_DAY:
         usual = usual.model_copy(update=sent)
@@ -158,6 +162,13 @@ def _contexts(template: str, locale: str, business: Business) -> list[tuple[str,
     if template == "survey":
         variants.append(("subscription ended", {"subscription_ended": True}))
     return [(label, usual.model_copy(update=changes)) for label, changes in variants]
+
+
+def _several(each: Money) -> dict[str, object]:
+    """The same message for three invoices of this amount."""
+    lines = tuple(Listed(name=f"NW-00{n}", amount=each, url=f"{_PAGE}/{n}") for n in (42, 51, 60))
+    total = Money(amount=3 * each.amount, currency=each.currency)
+    return {"open_invoices": 3, "amount": total, "listed": lines}
 
 
 def _amount(locale: str) -> Money:

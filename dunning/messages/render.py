@@ -120,9 +120,13 @@ def _lines(catalogue: Catalogue, context: MessageContext) -> list[dict[str, str 
 
 
 def _sms(catalogue: Catalogue, message: Message, facts: Mapping[str, Any]) -> Rendered:
-    texts = [normalise(unmarked(text)) for text in _some(catalogue, message.sms, facts)]
-    fits = next((text for most in (1, 2) for text in texts if segments(text) <= most), texts[-1])
-    return Rendered(text=fits, locale=catalogue.locale)
+    """The first text that fits. How many invoices it is about is left out where there is no room for it."""
+    for told in (facts, {**facts, "amount": facts["total"]}):
+        texts = [normalise(unmarked(text)) for text in _some(catalogue, message.sms, told)]
+        fits = next((text for most in (1, 2) for text in texts if segments(text) <= most), None)
+        if fits is not None:
+            break
+    return Rendered(text=fits or texts[-1], locale=catalogue.locale)
 
 
 def _whatsapp(template: str, catalogue: Catalogue, message: Message, facts: Mapping[str, Any]) -> Rendered:
@@ -165,14 +169,18 @@ def variables(catalogue: Catalogue, context: MessageContext, *, for_sms: bool = 
 
 def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> dict[str, Any]:
     locale, business = _format_locale(catalogue, context.locale), context.business
-    counts = catalogue.words.counts
+    counts, several = catalogue.words.counts, context.open_invoices > 1
+    covered = several and catalogue.counted(counts.open_invoices, context.open_invoices)
+    amount = _amount(catalogue, context, locale, for_sms=for_sms)
     values: dict[str, str | None] = {
         "business": business.name,
         "support": business.support_contact,
         "postal_address": ", ".join((business.postal_address or "").split("\n")) or None,
         "name": _greetable(context.customer_name),
-        "product": context.product,
-        "amount": _amount(catalogue, context, locale, for_sms=for_sms),
+        # An SMS has no list of invoices: there the amount says how many it covers, of whatever they are.
+        "product": None if for_sms and several else context.product,
+        "amount": f"{amount} ({covered})" if for_sms and several else amount,
+        "total": amount,
         "invoice_number": context.invoice_number,
         "card_brand": catalogue.words.brands.get(context.card_brand or ""),
         "card_last4": context.card_last4,
@@ -190,8 +198,7 @@ def _facts(catalogue: Catalogue, context: MessageContext, *, for_sms: bool) -> d
         "charge_on_short": short_day(context.charge_on, locale) if context.charge_on else None,
         "card_expires": month(context.card_expires, locale) if context.card_expires else None,
         "granted_days": context.granted_days and catalogue.counted(counts.granted_days, context.granted_days),
-        "open_invoices": context.open_invoices > 1
-        and catalogue.counted(counts.open_invoices, context.open_invoices),
+        "open_invoices": covered,
         "paid": context.paid,
         "subscription_ended": context.subscription_ended,
         "url": context.pay_url,

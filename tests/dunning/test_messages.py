@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, TEMPLATES, catalogue
+from dunning.messages import NAMES_DUE_DAY, NAMES_LAST_DAY, NEEDS_NO_LINK, TEMPLATES, catalogue
 from dunning.messages.check import check_templates
 from dunning.messages.context import Business, MessageContext, Rendered
 from dunning.messages.render import RenderError, render
@@ -128,6 +128,33 @@ class TestUnsubscription:
         found = "\n".join(check_templates(["en"], folder=tmp_path))
         assert "html has no link to unsubscribe: mend phrases.unsubscribe" in found
         assert "text says 'Leave us' where nobody can" in found
+
+
+class TestSeveralInvoices:
+    """Their list stands in the e-mail; an SMS says how many there are, and names none of the products."""
+
+    FIVE = Money(amount=9995, currency="usd")
+
+    def test_an_sms_says_how_many(self) -> None:
+        text = write("payment_failed", SMS, open_invoices=5, amount=self.FIVE).text
+        assert text.startswith(
+            "Acme: we couldn't process your payment of $99.95 (5 open invoices). Pay here: "
+        )
+        assert segments(text) == 1
+
+    @pytest.mark.parametrize("locale", catalogue.available_locales())
+    @pytest.mark.parametrize("template", sorted(TEMPLATES - NEEDS_NO_LINK))
+    def test_never_takes_a_third_segment_to_say_so(self, locale: str, template: str) -> None:
+        told = write(template, SMS, locale=locale, open_invoices=40, amount=self.FIVE, granted_days=7)
+        assert segments(told.text) <= 2
+        assert "Pro" not in told.text.split("http")[0]
+
+    def test_where_there_is_no_room_the_amount_is_said_alone(self) -> None:
+        long = ACME.model_copy(update={"name": "Northwind Software Group International"})
+        told = write("final_notice", SMS, locale="th", open_invoices=40, amount=self.FIVE, business=long)
+        assert "99.95" in told.text
+        assert "40" not in told.text
+        assert segments(told.text) <= 2
 
 
 class TestReasons:
