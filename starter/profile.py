@@ -35,11 +35,13 @@ async def profile(ledger: Ledger, account: str, customer: str, *, timelines: boo
     owners = [*ids, *(card.id for card in cards), *(reminder.id for reminder in reminders)]
     attempts = [tried for case in ids for tried in await ledger.attempts.of_case(case)]
     messages = [sent for owner in owners for sent in await ledger.dispatches.of_case(owner)]
+    known = await ledger.risks.history(account, customer)
     replies = [reply for case in ids for reply in await ledger.replies.of_case(case)]
     return {
         "customer": customer,
         "account": account,
         "risk": await _risk(ledger, account, customer),
+        "signals": [signal.model_dump(mode="json") for signal in known.signals],
         "cases": [await _case(ledger, case, timelines) for case in cases],
         "cards": [await _card(ledger, card, timelines) for card in cards],
         "reminders": [_named(reminder, _REMINDER) for reminder in reminders],
