@@ -41,7 +41,7 @@ class Arranging:
         )  # the first one stays
         if found:
             await self._stripe.set_auto_advance(order.ref, False, "take-over")
-        return await self._finished(order.ref, key, done("take_over", "done", "Stripe's own retries are off"))
+        return await self._finished(order.ref, key, done("take_over", "done"))
 
     async def give_back(self, order: Order) -> EffectDone:
         """Set `auto_advance` to what the ledger says it was; without such an entry to what the order says."""

@@ -155,7 +155,7 @@ def _attempted(event: Charged, after: CaseState) -> str:
         ended = f"with the customer's next card: {ended}"
     elif event.result == "declined" and after.verdict:
         words = after.verdict.words
-    return f"attempt {event.number}: {ended}" + (f" ({words})" if words else "")
+    return _and(f"attempt {event.number}: {ended}", words)
 
 
 def _reading(before: CaseState, after: CaseState, event: InvoiceRead) -> Entry | None:

@@ -245,7 +245,7 @@ def best_moment(
     after, before = after.astimezone(UTC), before.astimezone(UTC)
     if code not in rules().codes:
         at = min(after + _spread(seed, local_date(after, zone), rules().spread_other), before)
-        return Moment(at=at, reason=f"pay-days do not matter for {code}: when it is due")
+        return Moment(at=at, reason=f"pay-days do not matter for {code}: as planned")
     hours = rules().hours_of(funding, scheme)
     window = _Window(after, before, hours, (country or "").upper(), zone, seed, scheme)
     return window.pay_day(_kind(funding, scheme)) or window.otherwise()
@@ -284,7 +284,7 @@ class _Window:
             day = _nearest(first, _DAY, self.country, self.scheme)
             if (at := self._moment(day)) is not None:
                 return Moment(at=at, reason=f"{none}: the next business day, {self._hour(at, day)}")
-        return Moment(at=self.after, reason=f"{none}: when it is due")
+        return Moment(at=self.after, reason=f"{none}: as planned")
 
     def _first_day(self) -> date:
         return local_date(self.after, self.zone)

@@ -166,7 +166,8 @@ def _notes(entries: list[Entry]) -> list[Entry]:
 def _headline(state: CaseState) -> str:
     match state.stage:
         case Stage.CLOSED:
-            return f"Closed: {state.outcome}" + (f" via {state.recovered_via}" if state.recovered_via else "")
+            via = f" via {state.recovered_via}" if state.recovered_via else ""
+            return f"Closed: {state.outcome}{via}".replace("_", " ")
         case Stage.SUSPENDED:
             words = f"Suspended since {state.suspended_at:%a %d %b}"
         case Stage.GRACE:

@@ -162,7 +162,7 @@ class TestTheHour:
 class TestNoPayDay:
     def test_without_a_pay_day_in_the_window_it_is_charged_when_due(self) -> None:
         found = best(utc(5, 5, 10), utc(5, 7))
-        assert (found.at, found.reason) == (utc(5, 5, 10), "no pay-day until Thu 7 May: when it is due")
+        assert (found.at, found.reason) == (utc(5, 5, 10), "no pay-day until Thu 7 May: as planned")
 
     def test_a_debit_card_is_charged_on_a_day_off_too(self) -> None:
         assert best(utc(5, 9, 10), utc(5, 12)).at == utc(5, 9, 10)
@@ -180,7 +180,7 @@ class TestOtherDeclines:
     def test_are_charged_when_due_spread_by_a_few_minutes(self) -> None:
         found = best(utc(5, 12, 10), utc(5, 20), code="do_not_honor")
         assert utc(5, 12, 10) <= found.at <= utc(5, 12, 10) + timedelta(minutes=5)
-        assert found.reason == "pay-days do not matter for do_not_honor: when it is due"
+        assert found.reason == "pay-days do not matter for do_not_honor: as planned"
 
 
 class TestTheInput:
