@@ -17,7 +17,7 @@ class Value(BaseModel):
     must never change, because a recorded value that left it out would change with it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     @model_serializer(mode="wrap")
     def _compact(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -29,7 +29,7 @@ class Value(BaseModel):
 class Section(BaseModel):
     """A part of a policy. Unlike other values it is always written whole: a default may change some day."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 @cache  # one entry for each class of value

@@ -26,6 +26,7 @@ metadata = MetaData(naming_convention=NAMES)
 class Row(SQLModel):
     """The base of all tables; it keeps them apart from other users of SQLModel in the process."""
 
+    model_config = {"defer_build": True}  # nobody validates rows: they come from records
     metadata: ClassVar[MetaData] = metadata
 
 
