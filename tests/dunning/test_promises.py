@@ -80,10 +80,16 @@ EVENTS = st.one_of(
 def scripts(days: int, most: int) -> st.SearchStrategy[list[Any]]:
     """What happens to a case in its first days, by the hour."""
     events = st.lists(st.tuples(st.integers(0, days * 24), EVENTS), max_size=most)
-    return events.map(lambda script: sorted(script, key=lambda event: event[0]))
+    return events.map(in_order)
+
+
+def in_order(script: list[Any]) -> list[Any]:
+    """By the hour."""
+    return sorted(script, key=lambda event: event[0])
 
 
 SCRIPTS = scripts(70, 8)
+POLICY_CHANGE = st.tuples(st.integers(0, 20 * 24), st.tuples(st.just("lever"), SET_POLICY))
 FATES = st.dictionaries(
     st.integers(0, 40), st.sampled_from(["unknown", "failed", "down", "held", "too_late"]), max_size=15
 )
@@ -159,12 +165,12 @@ def test_nobody_is_suspended_early_or_unwarned(code: str, script: list[Any], fat
     assert min(s.at for s in warned) <= state.suspended_at - timedelta(hours=48)
 
 
-@settings(max_examples=30, deadline=None)
-@given(code=CODES, script=SCRIPTS, fates=FATES, policy=POLICIES)
+@settings(max_examples=40, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES, policy=POLICIES, change=POLICY_CHANGE)
 def test_no_suspension_precedes_what_was_last_promised(
-    code: str, script: list[Any], fates: dict[int, str], policy: Policy
+    code: str, script: list[Any], fates: dict[int, str], policy: Policy, change: Any
 ) -> None:
-    run = play(code, script, fates, policy).to_the_end()
+    run = play(code, in_order([change, *script]), fates, policy).to_the_end()
     zone, promised_days = run.state.plan.zone, [p.on for p in run.state.promises if p.state != "kept"]
     for at, action in run.actions:
         if action.kind != "suspend":
