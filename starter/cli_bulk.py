@@ -48,7 +48,7 @@ def pull_many(where: str, lever: str, payload: dict[str, Any], caller: Caller, *
         cases = await found(client, where)
         if dry_run:
             return cases, []
-        bar = typer.progressbar(length=len(cases), label=lever, file=sys.stderr)
+        bar = typer.progressbar(length=len(cases), label=lever, show_pos=True, file=sys.stderr)
         with bar as progress:
             answers = []
             async for answer in pull_all(client, cases, lever, whole):
