@@ -38,9 +38,13 @@ class CardScan(ScanActivities):
             looked_at=len(page.data),
             found=tuple(card for method, card in cards.items() if method not in held),
             known=len(held),
+            accounts=await self._accounts() if order.is_first else (),
             renewals=tuple(subscription for subscription in renewals if subscription not in reminded),
             after=page.data[-1].id if page.has_more and page.data else None,
         )
+
+    async def _accounts(self) -> tuple[str, ...]:
+        return tuple(account for account in await self._ledger.reconciliations.accounts() if account)
 
     async def _due(
         self, account: str, subscriptions: Sequence[RenewingSubscription]

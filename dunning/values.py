@@ -15,9 +15,10 @@ class Value(BaseModel):
 
     Cases live for weeks in Temporal histories: a field that is added needs a default, and a default
     must never change, because a recorded value that left it out would change with it.
+    Models are built when they are imported: in a workflow's sandbox they could not be (`defer_build`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     @model_serializer(mode="wrap")
     def _compact(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -29,7 +30,7 @@ class Value(BaseModel):
 class Section(BaseModel):
     """A part of a policy. Unlike other values it is always written whole: a default may change some day."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @cache  # one entry for each class of value

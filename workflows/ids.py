@@ -37,6 +37,11 @@ def card_expiry_id(method: str, expiry: str) -> str:
     return f"{_CARD}{method}/{expiry}"
 
 
+def card_scan_id(account: str) -> str:
+    """The id of the workflow that scans the subscriptions of a connected account."""
+    return f"expiring-card-scan/{account}"
+
+
 def renewal_reminder_id(subscription: str) -> str:
     """The id of the workflow that reminds of a subscription's next renewal."""
     return f"{_RENEWAL}{subscription}"

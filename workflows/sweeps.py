@@ -13,7 +13,7 @@ from temporalio.workflow import ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE, ScanActivities
     from dunning.expiry.scan import Found, Scanned, ScanOrder, ScanPage, onwards, parse_wish
-    from workflows.ids import card_expiry_id, renewal_reminder_id
+    from workflows.ids import card_expiry_id, card_scan_id, renewal_reminder_id
     from workflows.options import PATIENCE
 
 #: One page is one call to Stripe, so the queue's limit is the scan's. A missing heartbeat tells of a dead
@@ -44,6 +44,8 @@ class ExpiringCardScan:
                 summary=f"{done.status} subscriptions, {done.looked_at} looked at",
                 **_PAGE,
             )
+            for account in page.accounts:  # each on its own: one that refuses our key holds up no other
+                await self._start("ExpiringCardScan", card_scan_id(account), {}, account)
             started = sum([await self._open_case(found, done.account) for found in page.found])
             reminders = sum([await self._remind(renewal, done.account) for renewal in page.renewals])
             done = onwards(done, page, started, reminders)

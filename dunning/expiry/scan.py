@@ -33,6 +33,12 @@ class ScanOrder(Value):
     after: str | None = None
 
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the first page of the platform's own account."""
+        return not self.account and self.status == STATUSES[0] and self.after is None
+
+
 class ScanPage(Value):
     """What a page showed. `after` continues behind it; None: it was the last one of its status."""
 
@@ -40,6 +46,7 @@ class ScanPage(Value):
     found: tuple[Found, ...] = ()
     known: int = 0  # of the cards in danger: those whose case is open, or was closed for good
     after: str | None = None
+    accounts: tuple[str, ...] = ()  # connected accounts, told with the first page of the platform's own
     renewals: tuple[str, ...] = ()  # the subscriptions whose renewal needs a reminder and has none
 
 
