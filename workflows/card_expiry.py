@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from dunning.policy import Policy
     from dunning.start import parse_hint
     from workflows.errors import cause_of
+    from workflows.levers import NO_NAME
     from workflows.options import DECIDE, OPEN_CARD, PATIENCE, READ_CARD, effect_of
     from workflows.search_attributes import updates
 
@@ -176,7 +177,7 @@ class CardExpiry:
     def stop(self, *args: Any) -> None:
         self._put("stop", args)
 
-    @workflow.signal(dynamic=True)
+    @workflow.signal(dynamic=True, description=NO_NAME)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
         """A signal of a name that does not exist: refused in the timeline, not lost in a worker's log."""
         self._put(name[:80], ())

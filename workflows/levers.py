@@ -33,7 +33,7 @@ _STOP = 'Close the case: {"outcome": "stopped", "reason": "…", "by": "you"}.'
 _POLICY = 'Go on by another policy: {"name": "standard", "by": "you"}. `--dry-run` shows what it changes.'
 _NOTE = 'A remark in the timeline, without personal data: {"text": "…", "by": "you"}.'
 #: The UI lists the handler of unknown names too, without a name, and has it chosen at first.
-_NO_NAME = "Choose a lever below; one that does not exist is refused in the timeline."
+NO_NAME = "Choose a lever below; one that does not exist is refused in the timeline."
 
 
 class Levers:
@@ -103,7 +103,7 @@ class Levers:
     def add_note(self, *args: Any) -> None:
         self._put("add_note", args)
 
-    @workflow.signal(dynamic=True, description=_NO_NAME)
+    @workflow.signal(dynamic=True, description=NO_NAME)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
         """A signal of a name that does not exist: refused in the timeline, not lost in a worker's log."""
         self._put(name[:80], ())
