@@ -34,7 +34,7 @@ async def test_no_message_needs_scrolling_sideways(
 ) -> None:
     tab = await tabs.tab(_NARROW, scripts=True)
     await tab.opens(lightened(gallery.with_name(f"{locale}.html"), tmp_path).as_uri())
-    for scheme in ("light", "dark"):
+    for scheme in ("light", "dark") if locale == "en" else ("light",):  # colours are the same everywhere
         await tab.page.emulate_media(color_scheme=scheme)
         widths = await tab.page.evaluate(_WIDTHS)
         assert len(widths) > 20

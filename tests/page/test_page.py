@@ -254,8 +254,12 @@ class TestLinksThatLeadNowhere:
 
 async def test_who_asks_too_often_is_told_to_wait(engine: Engine, http: httpx.AsyncClient) -> None:
     page = Visitor(http, f"{engine.url}/r/{'z' * links.LENGTH}")
-    seen = {(await page.opens()).status for _ in range(70)}
-    assert seen == {404, 429}
+    for _ in range(200):  # a slow machine earns a request or two meanwhile
+        status = (await page.opens()).status
+        if status == 429:
+            break
+        assert status == 404
+    assert status == 429
     assert int(page.headers["retry-after"]) > 0
 
 
