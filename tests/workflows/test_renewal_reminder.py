@@ -99,6 +99,7 @@ async def test_the_scan_visits_connected_accounts_on_their_own(engine: Engine) -
 
     scanned = await engine.temporal.get_workflow_handle(card_scan_id(account)).result()
     assert (scanned["looked_at"], scanned["reminders"]) == (1, 1)
+    await engine.time.settle([ada.workflow_id])
     await ada.handle.cancel()
     (reminder,) = await engine.ledger.reminders.of_customer(account, ada.customer)
     assert reminder.subscription == ada.subscription
