@@ -29,8 +29,9 @@ up: $(VENV)/.installed
 
 RECORDED = fates card_expiry renewal_reminder
 
+# Two cores have work for three: many tests wait for servers.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 # In one process: a recording is one folder.
 histories: $(VENV)/.installed-dev

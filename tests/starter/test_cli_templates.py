@@ -15,12 +15,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_gallery_has_a_page_for_each_language(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["templates", "preview", str(own / "gallery")]) == 0
-    assert str(own / "gallery" / "index.html") in capsys.readouterr().out
-    assert len(list((own / "gallery").glob("*.html"))) >= 9
-
-
 def test_a_businesss_own_mistake_is_named(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own / "templates" / "en").mkdir(parents=True)
     (own / "templates" / "en" / "messages.yaml").write_text("nonsense: [", encoding="utf-8")
