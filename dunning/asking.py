@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from dunning.case import CaseState, Turn
+from dunning.decision import ReadInvoice
 from dunning.due import Due
 from dunning.money import Money
 from dunning.policy import Policy
@@ -69,8 +70,14 @@ def _concerns(ask: Ask, state: CaseState) -> bool:
 
 
 def for_a_person(state: CaseState, policy: Policy, now: datetime) -> Due:
-    """The end of the time in which a person decides, with the fallback that the policy states."""
+    """The end of the time in which a person decides, with the fallback that the policy states.
+
+    Before that the invoice is read again: whoever waited so long may have missed that it was paid.
+    """
     until, ask = _deadline(state, policy) or now, _asked(state, policy)
+    if until <= now and state.invoice.read_at < until:
+        reason = f"nobody decided by {until:%d %b}: reading the invoice before the case goes its way"
+        return Due(until, 1, reason, ReadInvoice(), on=WaitingOn.HUMAN)
     if ask is not None and ask.otherwise == "go_on":
         reason = f"waiting for a person: {state.human}; nobody by {until:%d %b}: the case goes on"
         turn = Turn(to="human_silent", at=now, reason=f"nobody decided in time: {state.human}")

@@ -80,6 +80,11 @@ class Evidence:
         """The ledger's attempts by the charge that they made."""
         return {attempt.charge_id: attempt for attempt in self.attempts if attempt.charge_id}
 
+    def acted(self, case: CaseRecord) -> bool:
+        """Whether the engine charged or wrote in a case."""
+        charged = any(attempt.invoice_id == case.invoice_id for attempt in self.attempts)
+        return charged or any(dispatch.case_id == case.id for dispatch in self.dispatches)
+
     def case_of(self, case_id: str) -> CaseRecord:
         """The case with that id."""
         return next(case for found in self.cases.values() for case in found if case.id == case_id)
@@ -225,6 +230,8 @@ def untold_recoveries(evidence: Evidence) -> Iterator[str]:
         case, over = cases[0], evidence.over_at(invoice)
         if case.outcome is Outcome.STOPPED and over is not None and case.closed_at and case.closed_at < over:
             continue  # a person stopped it before the customer paid
+        if case.outcome is Outcome.NOT_APPLICABLE and not evidence.acted(case):
+            continue  # the engine heard of it when it was over
         wanted = Outcome.RECOVERED if told["status"] == "paid" else Outcome.VOIDED
         if case.outcome is not wanted:
             yield f"{invoice} is {told['status']}, its case is {case.outcome}: {case.closed_reason}"

@@ -60,6 +60,14 @@ class TestAsking:
         if not suspended:
             assert run.state.outcome is Outcome.STOPPED
 
+    def test_who_paid_meanwhile_unheard_is_recovered_and_not_stopped(self) -> None:
+        run = Run(opened("fraudulent")).until(3)
+        assert run.state.human is not None
+        paid = {"status": "paid", "amount_remaining": 0}
+        run.world = run.state.invoice.model_copy(update=paid)  # and nobody told the case
+        run.to_the_end()
+        assert run.state.outcome is Outcome.RECOVERED
+
     def test_the_final_action_can_wait_for_a_person_too(self) -> None:
         run = Run(opened("expired_card"), policy=asks("final_action", "go_on")).until(52)
         assert days(run, ["mark_uncollectible"]) == []
