@@ -40,18 +40,19 @@ class Scenario:
     acts: tuple[Act, ...] = ()
     policy: str | None = None
     most_actions: int | None = None
-    did: tuple[int, int] | None = None  # attempts and messages that make it the scenario it is named after
+    #: The attempts, and how many messages there may be, that make it the scenario it is named after.
+    did: tuple[int, tuple[int, ...]] | None = None
 
 
 SCENARIOS = (
     Scenario(
         "second_retry", "recovered by the second retry",
         "succeeded,insufficient_funds,insufficient_funds,succeeded", Outcome.RECOVERED,
-        most_actions=28, did=(2, 2),
+        most_actions=28, did=(2, (1, 2)),  # a pay-day may come before the day of the first notice
     ),
     Scenario(
         "full_path", "4 retries, 6 messages, grace, suspension, written off",
-        _BROKE, Outcome.WRITTEN_OFF, policy="full_path", most_actions=72, did=(4, 6),
+        _BROKE, Outcome.WRITTEN_OFF, policy="full_path", most_actions=72, did=(4, (6,)),
     ),
     Scenario(
         "new_card", "lost card, then a new one",
@@ -141,10 +142,9 @@ async def _cost(stage: World, one: Played) -> Cost:
     attempts = await stage.ledger.attempts.of_case(case.id)
     sent = await stage.ledger.dispatches.of_case(case.id)
     did = len(attempts), sum(dispatch.fate == "accepted" for dispatch in sent)
-    if one.scenario.did not in (None, did):
-        raise StackError(
-            f"{one.scenario.name}: {did[0]} attempts and {did[1]} messages, not {one.scenario.did}"
-        )
+    wanted = one.scenario.did
+    if wanted is not None and (did[0] != wanted[0] or did[1] not in wanted[1]):
+        raise StackError(f"{one.scenario.name}: {did[0]} attempts and {did[1]} messages, not {wanted}")
     handle = stage.stack.client.get_workflow_handle(one.customer.workflow_id)
     await asyncio.wait_for(handle.result(), 30)
     return cost_of((await handle.fetch_history()).events)
