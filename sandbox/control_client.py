@@ -81,7 +81,8 @@ class ControlClient:
 
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=f"{self.url}/_control/", timeout=timeout, trust_env=False)
+        self._timeout = timeout
+        self._http = httpx.AsyncClient(base_url=f"{self.url}/_control/", trust_env=False)
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -150,7 +151,8 @@ class ControlClient:
 
     async def drain(self, timeout: float = 30.0) -> int:
         """Wait until all webhooks are settled; returns how many were given up."""
-        return int((await self._call("POST", "drain", {"timeout": timeout}))["undelivered"])
+        answer = await self._call("POST", "drain", {"timeout": timeout}, waits=timeout)
+        return int(answer["undelivered"])
 
     async def set_targets(self, **targets: str | None) -> None:
         """Where webhooks go: `sendgrid_events`, `twilio_inbound`; None switches one off."""
@@ -197,7 +199,8 @@ class ControlClient:
     async def held(self, fault_id: str, count: int = 1, timeout: float = 10.0) -> int:
         """Wait until a pause holds at least `count` requests; returns how many it holds."""
         query = {"count": count, "timeout": timeout}
-        return int((await self._call("GET", f"faults/{fault_id}/holding", query=query))["holding"])
+        answer = await self._call("GET", f"faults/{fault_id}/holding", query=query, waits=timeout)
+        return int(answer["holding"])
 
     async def release(self, fault_id: str) -> None:
         """Let the requests that a pause holds go on; later ones pass at once."""
@@ -338,9 +341,12 @@ class ControlClient:
         path: str,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
+        waits: float = 0.0,
     ) -> Any:
+        """Make a call. `waits`: seconds that the sandbox itself may wait before it answers."""
         params = {name: value for name, value in (query or {}).items() if value is not None}
-        response = await self._http.request(method, path, json=body, params=params)
+        patience = waits + self._timeout
+        response = await self._http.request(method, path, json=body, params=params, timeout=patience)
         if response.is_success:
             return response.json()
         try:
