@@ -14,7 +14,7 @@ from activities.stripe_reading import gone
 from dunning.case import CaseRef
 from dunning.decision import NextCharge
 from dunning.policy import Policy
-from dunning.renewals.decide import answer, open_reminder, still_true
+from dunning.renewals.decide import answer, open_reminder, remind_nobody, still_true
 from dunning.renewals.reminder import (
     ReminderOutcome,
     ReminderQuestion,
@@ -76,8 +76,8 @@ class Reminding(ReminderActivities):
         start = question.start
         named = question.policy or start.policy
         policy = self._ahead.named(named) if named else None
-        if policy is None and all(one.renewals is None for one in self._ahead.policies()):
-            return _nothing("no policy has a section renewals: nobody is reminded")
+        if policy is None and (refusal := remind_nobody(self._ahead.policies())):
+            return _nothing(refusal)
         facts, told = await self._reader.read(start.account, start.subscription_id)
         policy = policy or (await self._ahead.policy(start.account, told, facts.read_at))[0]
         ref = question.ref

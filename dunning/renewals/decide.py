@@ -37,6 +37,12 @@ _SAID: frozenset[Fate] = frozenset({"accepted", "unknown", "shadow"})
 _AGAIN: frozenset[Fate] = frozenset({"postponed", "held"})
 
 
+def remind_nobody(policies: Sequence[Policy]) -> str:
+    """One sentence if none of these policies reminds of renewals: then nothing needs to be read."""
+    silent = all(policy.renewals is None for policy in policies)
+    return "no policy has a section renewals: nobody is reminded" if silent else ""
+
+
 def soon(renewal: Renewal, policies: Sequence[Policy], now: datetime) -> bool:
     """Whether a reminder may be due by one of these policies: worth a closer look."""
     rules = (policy.renewals for policy in policies if policy.renewals is not None)

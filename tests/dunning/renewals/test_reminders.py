@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from dunning.case import Fate, MessageSent
 from dunning.expiry.card import Renewal
 from dunning.policy import Policy, PolicyError, parse_policy
-from dunning.renewals.decide import LATEST, OPENS, STEP, decide, needs_reminder, open_reminder, unwanted
+from dunning.renewals.decide import (
+    LATEST,
+    OPENS,
+    STEP,
+    decide,
+    needs_reminder,
+    open_reminder,
+    remind_nobody,
+    unwanted,
+)
 from dunning.renewals.reminder import ReminderOutcome, ReminderRef, Upcoming, parse_reminder
 from dunning.risk import LEVELS
 from dunning.values import Channel
@@ -92,6 +101,11 @@ class TestWho:
         silent = policy().model_copy(update={"renewals": None})
         assert "no section renewals" in unwanted(upcoming(), silent)
         assert not needs_reminder(upcoming().renewal, "high", silent, CHARGE - BEFORE)  # type: ignore[arg-type]
+
+    def test_stripe_need_not_be_asked_where_no_policy_has_the_section(self) -> None:
+        silent = policy().model_copy(update={"renewals": None})
+        assert "nobody is reminded" in remind_nobody([silent])
+        assert remind_nobody([silent, policy()]) == ""
 
     def test_a_scan_opens_what_may_be_large_enough(self) -> None:
         """A list price is not what will be due: only the look at the reminder itself asks for that."""
