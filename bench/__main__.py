@@ -35,37 +35,35 @@ QUICK = Sizes(
 )
 
 
-async def measure(parts: Sequence[str], sizes: Sizes, console: Console) -> Report:
-    """Measure the parts, one after the other. Raises DunningError when the stack does not run."""
-    report = Report()
-    for part in [part for part in PARTS if part in parts]:
-        console.print(f"measuring {part} …", style="dim")
-        match part:
-            case "scenarios":
-                report.scenarios = await scenarios.measure()
-            case "throughput":
-                report.throughput = await throughput.against_bare(sizes.rounds, sizes.cases)
-                report.real_cases_per_second = await throughput.everything_real(sizes.real_cases)
-            case "webhooks":
-                report.webhooks = await webhooks.measure(sizes.rounds, sizes.webhooks)
-            case "decide":
-                report.speed = core.measure(sizes.seconds)
-            case "memory":
-                report.worker_kb_per_case = await memory.measure(sizes.open_cases)
-            case "scan":
-                report.scan = await scan.measure(sizes.subscriptions)
-            case "demo":
-                report.demo_seconds = await demo.measure()
-    return report
+async def measure(part: str, sizes: Sizes, report: Report) -> None:
+    """Measure one part. Raises DunningError when the stack does not run."""
+    match part:
+        case "scenarios":
+            report.scenarios = await scenarios.measure()
+        case "throughput":
+            report.throughput = await throughput.against_bare(sizes.rounds, sizes.cases)
+            report.real_cases_per_second = await throughput.everything_real(sizes.real_cases)
+        case "webhooks":
+            report.webhooks = await webhooks.measure(sizes.rounds, sizes.webhooks)
+        case "decide":
+            report.speed = core.measure(sizes.seconds)
+        case "memory":
+            report.worker_kb_per_case = await memory.measure(sizes.open_cases)
+        case "scan":
+            report.scan = await scan.measure(sizes.subscriptions)
+        case "demo":
+            report.demo_seconds = await demo.measure()
 
 
 async def bench(parts: Sequence[str], *, quick: bool, file: Path) -> int:
     """Measure and report; 1 if a bar is missed, which a quick run does not judge."""
     console = Console()
-    report = await measure(parts, QUICK if quick else Sizes(), console)
-    report.quick = quick
+    report = Report(quick)
+    for part in [part for part in PARTS if part in parts]:
+        console.print(f"measuring {part} …", style="dim")
+        await measure(part, QUICK if quick else Sizes(), report)
+        report.save(file)  # so it stays if a later part cannot be measured
     report.show(console)
-    report.save(file)
     console.print(f"written to {file}", style="dim", highlight=False)
     if report.missed and not quick:
         console.print(f"[red]missed:[/] {', '.join(report.missed)}", highlight=False)

@@ -29,8 +29,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     Temporal may be away at the start: `/readyz` says so, and Stripe is told to deliver again.
     Raises LedgerError when the ledger's schema is not current, OSError when the port is taken.
     """
-    listener = socket.create_server((host, port), family=_family(host), backlog=512)
-    with listener:
+    with listen(host, port) as listener:
         ledger = await asyncio.to_thread(Ledger.open, settings.database_url)
         try:
             app = create_app(settings, await _client(settings), ledger)
@@ -38,6 +37,16 @@ async def serve(settings: Settings, host: str, port: int) -> None:
             await _Server(_config(app)).serve([listener])
         finally:
             await ledger.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket whose connections answer at once. Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=512)
+    # Connections inherit it. Without it each answer on a kept connection takes 40 ms: the body waits until
+    # the other side acknowledges the headers, which it puts off. asyncio would only do it for its own sockets.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 class _Server(uvicorn.Server):
@@ -61,10 +70,6 @@ def _config(app: FastAPI) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 async def _client(settings: Settings) -> Client:

@@ -6,14 +6,23 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import httpx
 import stripe
 
+from starter.serve import listen
 from tests.fixtures.temporal import eventually
 from tests.starter.conftest import SECRET, Engine
+
+
+def test_an_answer_does_not_wait_for_the_other_side_to_acknowledge_its_headers() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_the_app_serves_and_stops_on_sigterm(engine: Engine, tmp_path: Path) -> None:
