@@ -44,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=512)
     # Connections inherit it. Without it each answer on a kept connection takes 40 ms: the body waits until
-    # the other side acknowledges the headers, which it puts off. asyncio would only do it for its own sockets.
+    # the other side acknowledges the headers, which it puts off.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
