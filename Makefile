@@ -4,6 +4,9 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Code is compiled once and not by each of the many processes, nor by the sandbox of workflows for each case.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo dev up test histories chaos lint bench lock
 .DEFAULT_GOAL := help
 

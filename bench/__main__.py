@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +81,6 @@ def main() -> None:
     strange = sorted(set(parts) - set(PARTS))
     if strange:
         parser.error(f"--only: {strange[0]} is none of {', '.join(PARTS)}")
-    # The sandbox of workflows imports their module for every case: with cached bytecode, as a service runs.
-    sys.dont_write_bytecode = False
     run_to_the_end(bench(parts, quick=given.quick, file=given.file))
 
 
