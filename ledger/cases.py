@@ -325,7 +325,7 @@ _REMEMBER = (
             name: func.coalesce(bindparam(f"new_{name}", type_=_CASES[name].type), _CASES[name])
             for name in _KEPT_IF_NONE
         }
-        | {"seq": bindparam("from_seq"), "remembered_at": bindparam("decided_at")}
+        | {"seq": bindparam("from_seq"), "remembered_at": bindparam("decided_at"), "woken_at": None}
     )
 )
 

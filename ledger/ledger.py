@@ -28,6 +28,7 @@ from ledger.schema import require_current
 from ledger.surveys import Surveys
 from ledger.suspensions import Suspensions
 from ledger.switches import Switches
+from ledger.turns import Turns
 
 
 class Ledger:
@@ -43,6 +44,7 @@ class Ledger:
         self.cards = CardCases(database)
         self.reminders = Reminders(database)
         self.attempts = Attempts(database)
+        self.turns = Turns(database)
         self.charges = Charges(database)
         self.dispatches = Dispatches(database)
         self.consents = Consents(database)

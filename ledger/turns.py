@@ -6,24 +6,39 @@ Two charges of one customer at once make Stripe refuse one of them as locked (do
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from dunning.budget import Slot
 from dunning.values import WaitingOn
-from ledger.tables import AttemptRow, CaseRow
+from ledger.database import Database, changed
+from ledger.tables import AttemptRow, CaseRow, table
 
 #: The rule's name in a refusal.
 TURN = "customer_turn"
 #: After that long nobody waits any more for an attempt without an answer, or for a case that does not move.
 PATIENCE = timedelta(minutes=10)
-#: When to ask again.
+#: When to ask again; and so long a case that was woken may take to look up.
 WAIT = timedelta(minutes=1)
 _ON_THE_WAY = ("charge", "move_default", "read_invoice")
+
+
+class Turns:
+    """Which cases were woken together: none of them is charged before the older ones have looked up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def woken(self, case_ids: Collection[str], at: datetime) -> None:
+        """These cases are about to be woken by the same news. It lasts until each has decided something."""
+        cases = table(CaseRow)
+        async with self._database.write() as session:
+            await changed(session, update(cases).where(cases.c.id.in_(case_ids)).values(woken_at=at))
 
 
 def customer_name(account: str, customer: str) -> str:
@@ -61,7 +76,7 @@ async def _being_charged(session: AsyncSession, account: str, customer: str, at:
 async def _goes_first(
     session: AsyncSession, account: str, customer: str, case_id: str, at: datetime
 ) -> str | None:
-    """The invoice of an older open case whose charge is due, or that is just looking whether one is."""
+    """The invoice of an older open case whose charge is due, or that is about to look whether one is."""
     mine, older = aliased(CaseRow), aliased(CaseRow)
     before = or_(
         col(older.opened_at) < col(mine.opened_at),
@@ -74,11 +89,17 @@ async def _goes_first(
             col(older.account) == account,
             col(older.customer) == customer,
             col(older.closed_at).is_(None),
-            col(older.next_at) <= at,
-            col(older.next_at) > at - PATIENCE,
             or_(
-                col(older.next_action).in_(_ON_THE_WAY),
-                and_(col(older.next_action).is_(None), col(older.waiting_on) == WaitingOn.RETRY),
+                col(older.woken_at) > at - WAIT,
+                and_(
+                    # It may have decided after `at`, which is when this charge was asked for.
+                    col(older.next_at) <= at + WAIT,
+                    col(older.next_at) > at - PATIENCE,
+                    or_(
+                        col(older.next_action).in_(_ON_THE_WAY),
+                        and_(col(older.next_action).is_(None), col(older.waiting_on) == WaitingOn.RETRY),
+                    ),
+                ),
             ),
         )
         .order_by(col(older.opened_at), col(older.id))

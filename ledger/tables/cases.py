@@ -74,6 +74,7 @@ class CaseRow(Row, table=True):
     past_runs: list[str] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
     remembered_at: datetime = Field(sa_type=UtcDateTime)
     owed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # Stripe last listed it as open
+    woken_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # has not decided since
 
 
 class CardCaseRow(Row, table=True):

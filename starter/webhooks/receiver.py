@@ -78,7 +78,8 @@ class Receiver:
         hint = event.hint | dict(routed.about)
         if routed.paid is not None:
             await self._keep(routed.paid, hint)
-        # One after the other: the head start of the oldest case lets its charge go first (`ledger.turns`).
+        if routed.in_turn:
+            await self._take_turns(routed.in_turn, event)
         told = [await self._wake(wake, hint) for wake in routed.wakes]
         count = sum(told)
         if count < len(told) and event.type in REPORTS:  # one that has closed since it was looked up
@@ -232,6 +233,15 @@ class Receiver:
         except (RPCError, RuntimeError) as error:
             raise EngineUnavailable("Temporal does not answer: deliver the event again later") from error
         return Receipt("asked", why="Stripe is asked whose payment it was")
+
+    async def _take_turns(self, case_ids: tuple[str, ...], event: StripeEvent) -> None:
+        """Whichever of the cases is faster: the charge of the oldest one goes first."""
+        at = max(datetime.now(UTC), event.created)  # a sandbox's clock may be ahead of ours
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                await self._ledger.turns.woken(case_ids, at)
+        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
+            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
 
     async def _wake(self, wake: Wake, hint: Hint) -> bool:
         """Signal one case, or open it; False when it runs no more (Temporal knows before the ledger does)."""

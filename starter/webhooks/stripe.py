@@ -226,6 +226,7 @@ class Route:
     `note` is the closed case in whose timeline it is to be noted; `about` is told beside the hint;
     `stranger`: Stripe has to be asked whose payment it is about.
     `paid` is the case, open or closed, whose invoice the payment was for that is reported on.
+    `in_turn`: ids of several cases of a customer that may be charged now, in this order (`ledger.turns`).
     """
 
     wakes: tuple[Wake, ...] = ()
@@ -234,6 +235,7 @@ class Route:
     about: Mapping[str, str] = field(default_factory=dict)
     stranger: bool = False
     paid: CaseRecord | None = None
+    in_turn: tuple[str, ...] = ()
 
 
 def query_of(event: StripeEvent) -> Query | Route:
@@ -273,7 +275,9 @@ def route(event: StripeEvent, found: Found) -> Route:
         return _route_expiring(event)
     if not found.open and not cards:
         return Route(why="no open case is concerned")
-    return Route((*(Wake(case.workflow_id) for case in _oldest_first(found.open)), *cards))
+    told = _oldest_first(found.open)
+    in_turn = tuple(case.id for case in told) if len(told) > 1 else ()
+    return Route((*(Wake(case.workflow_id) for case in told), *cards), in_turn=in_turn)
 
 
 def _route_expiring(event: StripeEvent) -> Route:

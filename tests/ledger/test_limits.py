@@ -256,6 +256,31 @@ class TestTurn:
 
         assert (await ask(ledger, 1, customer="cus_1")).state == "refused"
 
+    async def test_the_older_invoice_goes_first_if_it_decided_a_moment_later(self, ledger: Ledger) -> None:
+        await cases(ledger, 2, customer="cus_1")
+        moment = timedelta(milliseconds=20)
+        looking = summary(at=NOW + moment, next_at=NOW + moment, next_action="read_invoice")
+        await ledger.cases.remember("acct/in_0/1", 0, [], looking)
+
+        assert (await ask(ledger, 1, NOW, customer="cus_1")).state == "refused"
+
+    async def test_the_older_invoice_goes_first_if_both_are_woken_and_it_is_slower(
+        self, ledger: Ledger
+    ) -> None:
+        await cases(ledger, 2, customer="cus_1")
+        await ledger.cases.remember("acct/in_0/1", 0, [], summary(waiting_on=WaitingOn.CUSTOMER))
+        await ledger.turns.woken(["acct/in_0/1", "acct/in_1/1"], NOW)
+
+        assert (await ask(ledger, 1, customer="cus_1")).state == "refused"
+        assert (await ask(ledger, 1, NOW + 2 * MINUTE, customer="cus_1")).state == "new"  # it never looked
+
+    async def test_a_case_that_was_woken_and_has_decided_holds_nobody_up(self, ledger: Ledger) -> None:
+        await cases(ledger, 2, customer="cus_1")
+        await ledger.turns.woken(["acct/in_0/1", "acct/in_1/1"], NOW)
+        await ledger.cases.remember("acct/in_0/1", 0, [], summary(waiting_on=WaitingOn.CUSTOMER))
+
+        assert (await ask(ledger, 1, customer="cus_1")).state == "new"
+
     async def test_older_invoice_that_waits_for_something_else_holds_nobody_up(self, ledger: Ledger) -> None:
         await cases(ledger, 5, customer="cus_1")
         remember = ledger.cases.remember

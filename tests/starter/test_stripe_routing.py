@@ -224,6 +224,7 @@ class TestOtherEvents:
         found = Found(open=(newer, case()))
         answer = route(event("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}), found)
         assert answer.wakes == (Wake("invoice-dunning/in_1"), Wake("by-hand"))
+        assert answer.in_turn == (case().id, newer.id)
 
     def test_of_a_customer_without_open_cases_wake_nobody(self) -> None:
         assert route(event("customer.updated", {"id": "cus_1"}), Found()).wakes == ()
