@@ -38,6 +38,7 @@ class StripeBilling(BillingActivities):
     def __init__(self, deps: Deps) -> None:
         self._ledger = deps.ledger
         self._policies = deps.policies
+        self._page = deps.page
         self._watch = RiskWatch(deps)
         calls = StripeCalls(deps.stripe)
         self._reader = InvoiceReader(calls, deps.ledger)
@@ -80,6 +81,8 @@ class StripeBilling(BillingActivities):
             await self._close(claim, invoice, state)
             return Opened(refused=state, refused_at=at)
         state = await self._knowing_what_was_said(state, policy, at)
+        if self._page is not None:
+            state = state.model_copy(update={"preview": self._page.preview(ref)})
         log(ref, "case opened", invoice=invoice.id, policy=policy.name, version=policy.version)
         return Opened(state=state, policy=policy)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dunning import links
+from dunning.case import CaseRef
 from dunning.decision import Order, Send
 from ledger import Ledger
 
@@ -31,3 +32,7 @@ class PageLinks:
             expires_at=at + links.LIFE,
         )
         return links.address(self.base, token)
+
+    def preview(self, ref: CaseRef) -> str:
+        """The address at which an operator sees the page of a case."""
+        return links.preview_address(self.base, ref.account, ref.invoice_id)

@@ -219,6 +219,7 @@ class CaseState(Value):
     pauses: int = 0  # how often the customer paused it
     cancel_asked: Literal["", "now", "at_period_end"] = ""  # the customer wants the subscription canceled
     leaving: Literal["", "now", "at_period_end"] = ""  # the customer canceled it
+    preview: str = ""  # where an operator sees the customer's page
 
     def was_sent(self, step: str, channel: Channel) -> bool:
         return any(s.step == step and s.channel == channel for s in self.sent)

@@ -21,6 +21,9 @@ LIFE = timedelta(days=30)
 #: Letters of a token: 16 bytes in base64url.
 LENGTH = 22
 
+#: The page as operators see it, who need a key and no token.
+PREVIEW = "/cases/{invoice_id}/page"
+
 _KEPT = 16
 
 
@@ -37,6 +40,12 @@ def digest(token: str) -> str:
 def address(base: str, token: str) -> str:
     """The address of the page; `base` is PUBLIC_BASE_URL."""
     return f"{base.rstrip('/')}/r/{token}"
+
+
+def preview_address(base: str, account: str, invoice_id: str) -> str:
+    """Where an operator sees what the customer of a case sees. It opens nothing by itself."""
+    of_account = f"?account={account}" if account else ""
+    return f"{base.rstrip('/')}{PREVIEW.format(invoice_id=invoice_id)}{of_account}"
 
 
 def seal(key: str, digest: str, action: str, fields: Mapping[str, str], day: date, marker: str) -> str:

@@ -133,7 +133,10 @@ def details(state: CaseState, decision: Decision, policy: Policy, entries: list[
     if state.promise is not None:
         lines.append(f"- **Promised for:** {state.promise.on:%a %d %b %Y} by {state.promise.by}")
     lines += [f"- **Note by {e.by}:** {e.text.removeprefix('noted: ')}" for e in _notes(entries)]
-    lines += [f"- **At Stripe:** {_stripe_links(state)}", "", "### What happened"]
+    lines.append(f"- **At Stripe:** {_stripe_links(state)}")
+    if state.preview:
+        lines.append(f"- **The customer's page:** [what the customer sees]({state.preview})")
+    lines += ["", "### What happened"]
     for entry in entries[-12:]:
         by = "" if entry.by == "engine" else f" (by {entry.by})"
         lines.append(f"- {entry.at:%d %b %H:%M}: {entry.text}{by}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import ipaddress
@@ -19,6 +21,7 @@ from starter.throttle import Throttle
 log = structlog.get_logger(__name__)
 
 _RANK: dict[Scope, int] = {"read": 0, "support": 1, "admin": 2}
+_TYPED = 'Basic realm="dunning", charset="UTF-8"'
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
 
 
@@ -41,12 +44,17 @@ class Caller:
         return f"{by} (key {self.name})" if by else self.name
 
 
-def allow(settings: Settings, request: Request, scope: Scope) -> Caller:
-    """The caller, if the key, or the place, allows the scope. Raises Unauthorized or Forbidden."""
+def allow(settings: Settings, request: Request, scope: Scope, *, typed: bool = False) -> Caller:
+    """The caller, if the key, or the place, allows the scope. Raises Unauthorized or Forbidden.
+
+    `typed`: a person types the key where the browser asks for a password. Only for what changes nothing: a
+    browser sends such a key with every request from then on, also with those that another site brings about.
+    """
     if not settings.dunning_api_keys:
         _only_from_here(request)
         return Caller(None, "admin")
-    caller = _holder(settings, request.headers.get("authorization", ""))
+    header = request.headers.get("authorization", "")
+    caller = _holder(settings, _password(header) if typed else _bearer(header), typed=typed)
     if _RANK[caller.scope] < _RANK[scope]:
         raise Forbidden(f"the key {caller.name!r} has the scope {caller.scope}; this needs {scope}")
     return caller
@@ -59,13 +67,13 @@ class Gate:
         self._settings = settings
         self._throttle = Throttle(settings.dunning_api_requests_per_minute)
 
-    def requires(self, scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-        """A dependency that gives the caller. Raises Unauthorized, Forbidden or RateLimited."""
+    def requires(self, scope: Scope, *, typed: bool = False) -> Callable[[Request], Awaitable[Caller]]:
+        """A dependency that gives the caller (see `allow`). Raises Unauthorized, Forbidden or RateLimited."""
 
         async def dependency(request: Request) -> Caller:
             host = request.client.host if request.client else ""
             try:
-                caller = allow(self._settings, request, scope)
+                caller = allow(self._settings, request, scope, typed=typed)
             except (Unauthorized, Forbidden) as refusal:
                 path = request.url.path
                 log.warning("API call refused", code=refusal.code, why=refusal.message, path=path, host=host)
@@ -81,15 +89,31 @@ class Gate:
             raise RateLimited(f"too many requests: try again in {seconds} s", seconds)
 
 
-def _holder(settings: Settings, header: str) -> Caller:
+def _bearer(header: str) -> str:
     kind, _, secret = header.partition(" ")
-    if kind.lower() != "bearer" or not secret.strip():
-        raise Unauthorized("send an API key: Authorization: Bearer <key>")
-    digest = hashlib.sha256(secret.strip().encode()).hexdigest()
+    return secret.strip() if kind.lower() == "bearer" else ""
+
+
+def _password(header: str) -> str:
+    """The password of Basic authentication (RFC 7617); whatever name was typed beside it."""
+    kind, _, coded = header.partition(" ")
+    try:
+        pair = base64.b64decode(coded.strip(), validate=True).decode() if kind.lower() == "basic" else ""
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return pair.partition(":")[2]
+
+
+def _holder(settings: Settings, secret: str, *, typed: bool) -> Caller:
+    challenge = _TYPED if typed else "Bearer"
+    if not secret:
+        how = "type it as the password, with any name" if typed else "Authorization: Bearer <key>"
+        raise Unauthorized(f"send an API key: {how}", challenge)
+    digest = hashlib.sha256(secret.encode()).hexdigest()
     # Every key is compared, so that the time taken tells nothing.
     matching = [key for key in settings.dunning_api_keys if hmac.compare_digest(key.digest, digest)]
     if not matching:
-        raise Unauthorized("the API key is not one of DUNNING_API_KEYS")
+        raise Unauthorized("the API key is not one of DUNNING_API_KEYS", challenge)
     return Caller(matching[0].name, matching[0].scope)
 
 

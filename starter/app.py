@@ -18,7 +18,7 @@ from ledger import Ledger, LedgerError, schema_is_current
 from starter import temporal
 from starter.api import api_router
 from starter.client import DunningClient
-from starter.errors import DunningError, RateLimited
+from starter.errors import DunningError, RateLimited, Unauthorized
 from starter.limits import BodyLimit
 from starter.metrics import Metrics
 from starter.page.routes import is_configured, page_router
@@ -103,7 +103,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(DunningError)
     async def ours(_request: Request, error: DunningError) -> JSONResponse:
         retry_after = error.retry_after if isinstance(error, RateLimited) else None
-        return error_response(error.http_status, error.code, error.message, error.param, retry_after)
+        answer = error_response(error.http_status, error.code, error.message, error.param, retry_after)
+        if isinstance(error, Unauthorized):
+            answer.headers["WWW-Authenticate"] = error.challenge
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

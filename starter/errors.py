@@ -88,10 +88,14 @@ class EngineUnavailable(DunningError):
 
 
 class Unauthorized(DunningError):
-    """No usable API key came with the request."""
+    """No usable API key came with the request; `challenge` says how to send one (RFC 9110, 11.6.1)."""
 
     code = "unauthorized"
     http_status = 401
+
+    def __init__(self, message: str, challenge: str) -> None:
+        super().__init__(message)
+        self.challenge = challenge
 
 
 class Forbidden(DunningError):

@@ -7,15 +7,14 @@ the page speaks of all of them at once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from activities.context import load_business
@@ -23,22 +22,20 @@ from dunning import links
 from dunning.messages.catalogue import available_locales
 from dunning.messages.locales import nearest
 from dunning.messages.page_words import page_text
-from dunning.money import Money
-from dunning.page import CUSTOMER, Offers
-from dunning.values import Channel
+from dunning.page import CUSTOMER
 from ledger import Ledger
-from ledger.records import CaseRecord, ConsentState, LinkRecord
+from starter.access import Gate
 from starter.client import DunningClient
 from starter.errors import CaseClosed, CaseNotFound, DunningError, EngineUnavailable, LeverRefused
 from starter.page.guard import RateLimit, headers
-from starter.page.hosted import HostedPages, OpenInvoice, Owed, Plan, StripeAway
-from starter.page.sheet import LONGEST, REASONS, STYLE, Notice, Seal, Sheet, Standing, as_day
+from starter.page.hosted import HostedPages, StripeAway
+from starter.page.sheet import LONGEST, REASONS, STYLE, Notice, Seal, Sheet, as_day
+from starter.page.visits import Visit, Visits
 from starter.settings import Settings
 from starter.webhooks.receiver import Receiver
 from starter.wishes import Wishes
 
 log = structlog.get_logger(__name__)
-_MOST_CASES = 20
 
 Fields = Mapping[str, str]
 #: What a form may ask for, and the fields that the page itself wrote into it.
@@ -58,18 +55,6 @@ _OURS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Visit:
-    """Somebody with a link that opens, and what was found behind it."""
-
-    token: str
-    link: LinkRecord
-    cases: tuple[CaseRecord, ...]  # those that are open; the one whose last day comes first leads
-    standing: Standing
-    locale: str
-    now: datetime
-
-
 def is_configured(settings: Settings) -> bool:
     """Whether there can be a page: it needs an address, a key of its own and Stripe."""
     needed = (settings.public_base_url, settings.dunning_secret_key, settings.stripe_api_key)
@@ -77,11 +62,13 @@ def is_configured(settings: Settings) -> bool:
 
 
 def page_router(settings: Settings, client: DunningClient, ledger: Ledger) -> APIRouter:
-    """The routes of `/r/{token}`."""
+    """The routes of `/r/{token}`, and of the page as an operator sees it."""
     page = CustomerPage(settings, client, ledger)
+    operator = Depends(Gate(settings).requires("read", typed=True))
     router = APIRouter(include_in_schema=False)
     router.add_api_route("/r/{token}", page.show, methods=["GET", "HEAD"])
     router.add_api_route("/r/{token}", page.act, methods=["POST"])
+    router.add_api_route(links.PREVIEW, page.preview, methods=["GET"], dependencies=[operator])
     return router
 
 
@@ -96,9 +83,10 @@ class CustomerPage:
         self._templates = settings.templates
         self._business = load_business(settings.dunning_policies)
         self._client, self._ledger = client, ledger
+        self._hosted = HostedPages(settings)
+        self._visits = Visits(client, ledger, self._hosted)
         timeout = timedelta(seconds=settings.dunning_rpc_timeout_seconds)
         self._wishes = Wishes(ledger, Receiver(client.temporal, ledger, timeout))
-        self._hosted = HostedPages(settings)
         self._limit = RateLimit()
         self._headers = headers(STYLE, self._hosted.origins)
         self._acts: dict[str, Callable[[Visit, Fields], Awaitable[Response]]] = {
@@ -122,7 +110,7 @@ class CustomerPage:
         """GET: nothing is changed, not even a count of visits."""
         if wait := self._limit.wait(request, token):
             return self._slow(request, wait)
-        visit = await self._visit(token)
+        visit = await self._visits.by_token(token)
         return self._gone(request) if visit is None else self._page(visit)
 
     async def act(self, request: Request, token: str) -> Response:
@@ -135,7 +123,7 @@ class CustomerPage:
         if do == "link":
             await self._send_link(token)
             return self._gone(request, asked=True)
-        visit = await self._visit(token)
+        visit = await self._visits.by_token(token)
         if visit is None:
             return self._gone(request)
         if do not in self._acts or not self._is_sealed(visit, do, fields):
@@ -143,68 +131,21 @@ class CustomerPage:
         try:
             return await self._acts[do](visit, fields)
         except (LeverRefused, CaseClosed, CaseNotFound):
-            return self._amiss(await self._visit(token) or visit, "refused", 409)
+            return self._amiss(await self._visits.by_token(token) or visit, "refused", 409)
         except (EngineUnavailable, StripeAway) as error:
             log.warning("the page could not do what was asked", do=do, code=error.code, message=error.message)
             return self._amiss(visit, "away", 503)
 
-    # --- what is found behind a link --------------------------------------------------------------------
+    async def preview(self, invoice_id: str, account: str = "") -> Response:
+        """GET, for operators: what the customer of a case sees, and nothing on it can be used.
 
-    async def _visit(self, token: str) -> Visit | None:
-        link = await self._ledger.links.find(links.digest(token))
-        if link is None or link.purpose != links.PAGE:
-            return None
-        own = await self._ledger.cases.get(link.case_id)
-        if own is None or not link.opens(now := _now(own)):
-            return None
-        account, customer = link.account, link.customer
-        found = await self._ledger.cases.find(
-            account=account, customer=customer, open_only=True, limit=_MOST_CASES
-        )
-        cases = tuple(sorted(found.cases, key=lambda case: (case.last_day or date.max, case.opened_at)))
-        owed, offers, known = await asyncio.gather(
-            self._owed(link, own, cases),
-            self._offers(cases, now),
-            self._ledger.consents.state(account, customer),
-        )
-        channels = _channels(known, owed) if cases else {}
-        plans = await self._plans(account, offers)
-        standing = Standing(owed, offers, own.outcome, channels, plans)
-        return Visit(token, link, cases, standing, owed.locale, now)
-
-    async def _owed(self, link: LinkRecord, own: CaseRecord, cases: tuple[CaseRecord, ...]) -> Owed:
-        """What Stripe says is owed; while Stripe is away, what the ledger knew last."""
-        try:
-            owed = await self._hosted.owed(link.account, link.customer)
-            if owed.invoices:
-                return owed
-            return Owed((), await self._hosted.locale(link.account, link.customer))
-        except StripeAway as error:
-            log.warning("the page is shown without Stripe", message=error.message)
-        known = cases or ((own,) if own.open else ())
-        return Owed(tuple(_as_known(case) for case in known))
-
-    async def _offers(self, cases: tuple[CaseRecord, ...], now: datetime) -> Offers | None:
-        """What the leading case offers; without a worker only where it stands."""
-        if not cases:
-            return None
-        first = cases[0]
-        try:
-            return await self._client.offers(first.workflow_id, now)
-        except (CaseClosed, CaseNotFound):
-            return None
-        except EngineUnavailable as error:
-            log.warning("the page is shown without the case", message=error.message)
-        assert first.last_day is not None
-        return Offers(stage=first.stage, last_day=first.last_day, zone=first.zone or "UTC")
-
-    async def _plans(self, account: str, offers: Offers | None) -> tuple[Plan, ...]:
-        """The plans that the policy offers, as Stripe names them; none while Stripe is away."""
-        try:
-            return await self._hosted.plans(account, offers.switch_to if offers else ())
-        except StripeAway as error:
-            log.warning("the page is shown without plans", message=error.message)
-            return ()
+        Raises CaseNotFound.
+        """
+        case = await self._ledger.cases.by_invoice(account, invoice_id)
+        if case is None:
+            raise CaseNotFound(f"there is no case of invoice {invoice_id}")
+        found = await self._visits.of(case, case.account, case.customer)
+        return self._html(self._written_in(found.locale).page(found.standing, seal=None))
 
     # --- what forms do ----------------------------------------------------------------------------------
 
@@ -321,7 +262,7 @@ class CustomerPage:
         for case in visit.cases:
             await self._client.pull(case.workflow_id, lever, given)
         await self._ledger.links.used(visit.link.digest)
-        offers = await self._offers(visit.cases, visit.now)
+        offers = await self._visits.offers(visit.cases, visit.now)
         return replace(visit, standing=replace(visit.standing, offers=offers))
 
     async def _send_link(self, token: str) -> None:
@@ -389,24 +330,6 @@ class CustomerPage:
 
     def _html(self, text: str, status: int = 200) -> Response:
         return HTMLResponse(text, status_code=status, headers=self._headers)
-
-
-def _now(case: CaseRecord) -> datetime:
-    """The time of the case. A demo's case lives weeks ahead of the clock on the wall."""
-    return max(datetime.now(UTC), case.remembered_at)
-
-
-def _channels(known: Mapping[Channel, ConsentState], owed: Owed) -> dict[Channel, bool]:
-    """By which channels we may write: e-mail unless it was revoked, SMS only where it was granted."""
-    channels = {Channel.EMAIL: known.get(Channel.EMAIL) != "revoked"}
-    if owed.has_phone:
-        channels[Channel.SMS] = known.get(Channel.SMS) == "granted"
-    return channels
-
-
-def _as_known(case: CaseRecord) -> OpenInvoice:
-    owed = Money(amount=case.amount_remaining, currency=case.currency)
-    return OpenInvoice(case.invoice_id, None, owed, None, None)
 
 
 def _wanted(request: Request, templates: Path | None, default: str) -> str:

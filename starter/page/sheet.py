@@ -59,8 +59,8 @@ class Sheet:
     business: Business
     notice: Notice | None = None
 
-    def page(self, standing: Standing, seal: Seal) -> str:
-        """The page itself."""
+    def page(self, standing: Standing, seal: Seal | None) -> str:
+        """The page itself. Without a seal it is there to be looked at, and none of its forms can be sent."""
         t, offers = self.t, standing.offers
         moving = offers is not None and not offers.processing
         invoices = [
@@ -75,7 +75,8 @@ class Sheet:
         ]
         return self._render(
             "page",
-            seal=_sealing(seal),
+            preview=seal is None,
+            seal=_sealing(seal) if seal else lambda *_: "",
             heading=self._heading(standing),
             lines=self._lines(standing),
             invoices=invoices,
