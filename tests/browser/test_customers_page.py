@@ -181,6 +181,16 @@ class TestLooks:
         assert len(weights) == 1
         assert sum(weights) < LIMIT
 
+    async def test_operators_see_it_and_cannot_use_it(self, engine: Engine, tabs: Tabs) -> None:
+        case = await engine.case(HARD)
+        tab = await tabs.tab(DESKTOP)
+        await tab.opens(f"{engine.url}/cases/{case.invoice}/page")
+        assert "$19.00" in await tab.reads()
+        await picture(tab, "preview")
+        for button in await tab.page.locator("form button, a.button").all():
+            await button.click(force=True)
+        assert [request.method for request in tab.requests] == ["GET"]
+
     async def test_a_link_that_leads_nowhere_is_readable_too(self, engine: Engine, tabs: Tabs) -> None:
         tab = await tabs.tab(scripts=True)
         await tab.opens(f"{engine.url}/r/nothing")
