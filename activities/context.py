@@ -24,6 +24,7 @@ from dunning.endpoints import Endpoint
 from dunning.messages.context import Business, Line
 from dunning.policy import PolicyError
 from dunning.values import Channel
+from dunning.yaml_text import read_yaml
 from ledger import Ledger
 
 
@@ -85,7 +86,7 @@ def load_business(folder: Path | None) -> BusinessProfile:
     if path is None or not path.is_file():
         return SANDBOX_BUSINESS
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: Any = read_yaml(path.read_text(encoding="utf-8"))
         return BusinessProfile.model_validate(data)
     except yaml.YAMLError as error:
         raise PolicyError(f"{BUSINESS_FILE}: this is not YAML: {error}") from error

@@ -14,11 +14,11 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from dunning.durations import Duration
 from dunning.values import DeclineClass, Value
+from dunning.yaml_text import read_yaml
 
 Lock = Literal["card", "expiry"]
 
@@ -181,7 +181,7 @@ class Limits(BaseModel):
 @lru_cache(maxsize=1)
 def _all_limits() -> Limits:
     path = files("dunning") / "data" / "network_limits.yaml"
-    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = read_yaml(path.read_text(encoding="utf-8"))
     return Limits.model_validate(data)
 
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import holidays
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from dunning.policy import QuietHours
+from dunning.yaml_text import read_yaml
 
 _DAY = timedelta(days=1)
 _MOST_CLOSED_DAYS = 30
@@ -123,7 +123,7 @@ class _PlaceHours(BaseModel):
 @lru_cache(maxsize=1)
 def _narrower() -> dict[str, _PlaceHours]:
     text = (files("dunning") / "data" / "contact_hours.yaml").read_text(encoding="utf-8")
-    return {row.place: row for row in map(_PlaceHours.model_validate, yaml.safe_load(text))}
+    return {row.place: row for row in map(_PlaceHours.model_validate, read_yaml(text))}
 
 
 @lru_cache(maxsize=256)

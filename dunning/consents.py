@@ -7,10 +7,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from dunning.values import MessageGroup
+from dunning.yaml_text import read_yaml
 
 #: `revoked`, `granted`: the customer's own wish. `dead`: the address takes no mail or text of this channel.
 #: `failing`: it did not this time; when the next message fails as well, the address is dead.
@@ -43,7 +43,7 @@ class TwilioError(BaseModel):
 def twilio_errors() -> dict[int, TwilioError]:
     """The codes that are known (`data/twilio_errors.yaml`); any other says nothing about the number."""
     text = (files("dunning") / "data" / "twilio_errors.yaml").read_text(encoding="utf-8")
-    return TypeAdapter(dict[int, TwilioError]).validate_python(yaml.safe_load(text))
+    return TypeAdapter(dict[int, TwilioError]).validate_python(read_yaml(text))
 
 
 def of_twilio(code: int | None) -> Effect | None:

@@ -14,13 +14,13 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from dunning.case import Verdict
 from dunning.durations import Duration
 from dunning.facts import Failure
 from dunning.values import RETRYABLE, DeclineClass
+from dunning.yaml_text import read_yaml
 
 #: From soft to strict. A vote moves a verdict to the right only.
 STRICTNESS = (
@@ -93,7 +93,7 @@ class _Vote(NamedTuple):
 def rules() -> Rules:
     """The rules, read once. Raises ValueError (pydantic's) when the data file is not in order."""
     path = files("dunning") / "data" / "declines.yaml"
-    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = read_yaml(path.read_text(encoding="utf-8"))
     never = dict(data["never_attempted"])
     categories = data["visa_categories"]["codes"]
     return Rules(

@@ -7,11 +7,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from dunning.declines import classify, is_known
 from dunning.facts import Failure, Method
 from dunning.values import DeclineClass, Value
+from dunning.yaml_text import read_yaml
 
 ACTIONS = {
     DeclineClass.SOFT: "charge again later, by the policy's ladder",
@@ -104,5 +103,5 @@ def _sources(
 @cache
 def _tables() -> dict[str, Any]:
     text = (files("dunning") / "data" / "declines.yaml").read_text(encoding="utf-8")
-    data: dict[str, Any] = yaml.safe_load(text)
+    data: dict[str, Any] = read_yaml(text)
     return data

@@ -12,12 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from babel import Locale, UnknownLocaleError
 from babel.numbers import format_currency, get_currency_precision
 from pydantic import BeforeValidator, Field, StrictInt
 
 from dunning.values import Value
+from dunning.yaml_text import read_yaml
 
 _TABLE = Path(__file__).parent / "data" / "currencies.yaml"
 _FALLBACK = "en"
@@ -48,7 +48,7 @@ class Money(Value):
 @lru_cache(maxsize=1)
 def currency_table() -> dict[str, Any]:
     """The table of currencies as it stands in `data/currencies.yaml`."""
-    table: dict[str, Any] = yaml.safe_load(_TABLE.read_text(encoding="utf-8"))
+    table: dict[str, Any] = read_yaml(_TABLE.read_text(encoding="utf-8"))
     return table
 
 

@@ -40,6 +40,7 @@ from dunning.policy_sections import (
 )
 from dunning.risk import RiskRules
 from dunning.values import Channel, MessageGroup, Section
+from dunning.yaml_text import read_nodes
 
 _DAY = timedelta(days=1)
 
@@ -348,8 +349,7 @@ def parse_policy(text: str, where: str) -> Policy:
 def parse_yaml(model: type[S], text: str, where: str, begins: str) -> S:
     """Read a file that starts with the key `begins`. Raises PolicyError with one line for each problem."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        data, node = read_nodes(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

@@ -9,8 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from dunning.yaml_text import read_yaml
 
 ReplyKind = Literal["stop", "start", "help", "paid", "more_time", "wrong_person", "other"]
 
@@ -45,7 +46,7 @@ class Phrases(BaseModel):
 def languages() -> dict[str, Phrases]:
     """The rules of every language, their phrases folded."""
     text = (files("dunning") / "data" / "replies.yaml").read_text(encoding="utf-8")
-    known = TypeAdapter(dict[str, Phrases]).validate_python(yaml.safe_load(text))
+    known = TypeAdapter(dict[str, Phrases]).validate_python(read_yaml(text))
     kinds = (*_UNDERSTOOD, "stop", "no")
     return {
         name: rules.model_copy(

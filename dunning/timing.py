@@ -16,12 +16,12 @@ from importlib.resources import files
 from typing import Any, Literal, Self
 
 import holidays
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dunning.calendar import country_holidays, end_of_day, local_date, local_moment
 from dunning.durations import Duration
 from dunning.values import Value
+from dunning.yaml_text import read_yaml
 
 _DAY = timedelta(days=1)
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -122,7 +122,7 @@ class PayDayRules(_Section):
 def rules() -> PayDayRules:
     """The rules, read once. Raises ValueError (pydantic's) when the data file is not in order."""
     path = files("dunning") / "data" / "paydays.yaml"
-    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = read_yaml(path.read_text(encoding="utf-8"))
     return PayDayRules.model_validate(data)
 
 

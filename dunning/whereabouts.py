@@ -13,12 +13,12 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import phonenumbers
-import yaml
 from babel.core import get_global
 from phonenumbers import timezone
 
 from dunning.policy import known_zone
 from dunning.values import Value
+from dunning.yaml_text import read_yaml
 
 _EURO = ("Europe/Athens", "Europe/Lisbon")  # from the east to the west of it
 _UNKNOWN = "Etc/Unknown"
@@ -114,7 +114,7 @@ def _known(zone: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _states() -> dict[tuple[str, str], tuple[str, ...]]:
-    told = yaml.safe_load((files("dunning") / "data" / "state_zones.yaml").read_text(encoding="utf-8"))
+    told = read_yaml((files("dunning") / "data" / "state_zones.yaml").read_text(encoding="utf-8"))
     return {
         (country, state): tuple(zones.split())
         for country, by_zones in told.items()

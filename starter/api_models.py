@@ -256,13 +256,19 @@ _MEANINGS = {
 }
 
 
+_ERROR = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
+
+
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documented errors of a route: those of every route, and these."""
     common = (400, 401, 403, 413, 422, 429, 503)
-    return {
-        status: {"model": ErrorAnswer, "description": _MEANINGS[status]}
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"content": {"application/json": {"schema": _ERROR}}, "description": _MEANINGS[status]}
         for status in sorted({*common, *statuses})
     }
+    # One names the model, so that it is among the schemas; to build it for each of them takes half the start.
+    found[400] = {"model": ErrorAnswer, "description": _MEANINGS[400]}
+    return found
 
 
 #: One payload for each lever, as the documentation shows it.

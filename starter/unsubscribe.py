@@ -12,7 +12,6 @@ from html import escape
 from importlib.resources import files
 from typing import cast
 
-import yaml
 from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, Response
 
@@ -21,6 +20,7 @@ from activities.unsubscribing import PATH, UnsubscribeLinks
 from dunning.messages.locales import nearest
 from dunning.money import parse_locale
 from dunning.values import Channel
+from dunning.yaml_text import read_yaml
 from ledger import Ledger
 from ledger.records import DispatchRecord
 from starter.settings import Settings
@@ -119,4 +119,4 @@ def _language(accepted: str) -> str:
 @cache
 def _words() -> dict[str, dict[str, str]]:
     text = (files("dunning") / "data" / "unsubscribe.yaml").read_text(encoding="utf-8")
-    return cast(dict[str, dict[str, str]], yaml.safe_load(text))
+    return cast(dict[str, dict[str, str]], read_yaml(text))

@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from dunning.messages.locales import DEFAULT, END_ISOLATE, ISOLATE, known_locale, nearest
 from dunning.messages.sms import is_gsm7, normalise
 from dunning.money import parse_locale
+from dunning.yaml_text import read_yaml
 
 FOLDER = Path(__file__).parent / "templates"
 FILE = "messages.yaml"
@@ -248,7 +249,7 @@ def merged(model: type[W], files: Layers) -> tuple[W, str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: Any = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise TemplatesError(f"{_shown(path)} cannot be read: {error}") from error
     except yaml.YAMLError as error:
