@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
@@ -291,6 +292,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def lever_body(lever: str) -> dict[str, Any]:
     """The OpenAPI description of a lever's payload. The key says who it is: `by` may be left out."""
     schema = LEVERS[lever][0].model_json_schema()
