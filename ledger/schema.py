@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,13 +73,17 @@ def _remedy(url: str, state: SchemaState) -> str:
 
 def _state(connection: Connection) -> SchemaState:
     found = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(_config(connection))
     if found is None:
         return "empty"
-    if found == scripts.get_current_head():
-        return "current"
-    known = {script.revision for script in scripts.walk_revisions()}
-    return "older" if found in known else "newer"
+    if found not in _revisions():
+        return "newer"
+    return "current" if found == _revisions()[0] else "older"
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """The versions that this engine knows, the newest first. Reading them takes longest of all."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 @contextmanager
@@ -108,7 +113,7 @@ def _tables_may_be_replaced(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = OFF")
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection | None = None) -> Config:
     config = Config(attributes={"connection": connection})
     folder = str(Path(__file__).parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))
