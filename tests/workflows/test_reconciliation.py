@@ -142,7 +142,7 @@ async def test_the_command_tells_what_it_found(engine: Engine) -> None:
     case = await engine.failed_renewal("insufficient_funds")
 
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter.cli", "reconcile", "--dry-run"),
+        *(sys.executable, "-m", "starter.cli", "reconcile", "--dry-run", "--account", "acct_unheard_of"),
         env=worker_environment(engine),
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,
@@ -155,3 +155,5 @@ async def test_the_command_tells_what_it_found(engine: Engine) -> None:
     assert lines[1].split("\t")[3] == "start: not done"
     assert lines[2] == "1 looked at, 1 found, 0 fixed"
     assert await case.record() is None
+    looks = await engine.control.requests(service="stripe", method="GET", path="/v1/invoices$")
+    assert len(looks) == 2  # the platform's own, and those of the account that was named
