@@ -2,7 +2,7 @@
 
 from ledger.errors import LedgerError, LedgerUrlError, NotInLedger, SchemaError
 from ledger.ledger import Ledger
-from ledger.schema import schema_is_current, schema_state, upgrade
+from ledger.schema import schema_is_current, schema_state
 
 __all__ = [
     "Ledger",
@@ -12,5 +12,4 @@ __all__ = [
     "SchemaError",
     "schema_is_current",
     "schema_state",
-    "upgrade",
 ]

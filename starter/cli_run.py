@@ -13,7 +13,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from dunning.policy import PolicyError, parse_policy
-from ledger import upgrade
 from ledger.records import CaseRecord, Halt
 from starter import schedules, temporal
 from starter.cli_levers import set_policy
@@ -162,7 +161,7 @@ def _check(path: Path, settings: Settings) -> list[str]:
 @db_app.command("upgrade")
 def db_upgrade(as_json: Json = False) -> None:
     """Bring the ledger's tables to this version; harmless to repeat."""
-    upgrade(Settings.load().database_url)
+    importlib.import_module("ledger.upgrading").upgrade(Settings.load().database_url)
     if as_json:
         say_json({"schema": "current"})
     else:

@@ -21,7 +21,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from activities.interface import STRIPE_TASK_QUEUE, TASK_QUEUE
-from ledger import upgrade
+from ledger.upgrading import upgrade
 from sandbox.control_client import ControlClient
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN
 from starter.account_check import looking_beside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ledger.schema import draft_migration
+from ledger.upgrading import draft_migration
 
 if len(sys.argv) < 2:
     sys.exit('say what changes: python -m ledger.migrations "add a column"')

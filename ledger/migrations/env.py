@@ -1,4 +1,4 @@
-"""What Alembic runs for every command. The connection, inside its transaction, comes from `ledger.schema`."""
+"""What Alembic runs for every command. The connection, in its transaction, is from `ledger.upgrading`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ import stripe
 
 from activities import charging
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
-from ledger import Ledger, upgrade
+from ledger import Ledger
+from ledger.upgrading import upgrade
 from sandbox.app import serving_in_thread
 from sandbox.control_client import ControlClient
 from sandbox.deliveries import Backoff

@@ -7,13 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, text
 
 from dunning.case import Entry
 from dunning.expiry.card import CardDecision, CardFacts, CardOutcome, CardRef, CardState
 from dunning.values import Channel
-from ledger import Ledger, NotInLedger, upgrade
+from ledger import Ledger, NotInLedger
 from ledger.cards import CardCaseRecord
+from ledger.upgrading import _config, _connect, upgrade
 from ledger.urls import parse_url
 from tests.ledger.acts import DAY, NOW
 
@@ -137,12 +139,8 @@ class TestMessages:
 
 
 def test_the_upgrade_keeps_messages_and_what_was_heard_of_them(tmp_path: Any) -> None:
-    from alembic import command
-
-    from ledger.schema import _config, _connect
-
     url = f"sqlite:///{tmp_path}/old.db"
-    with _connect(url, writes=True) as connection:
+    with _connect(url) as connection:
         command.upgrade(_config(connection), "0003")
         for statement in (
             "INSERT INTO cases VALUES ('c','','in_1',1,'w','r','cus_1',NULL,'usd',1,1,'standard','1',"

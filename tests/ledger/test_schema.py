@@ -11,8 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
 
-from ledger import Ledger, LedgerUrlError, SchemaError, schema_is_current, schema_state, upgrade
+from ledger import Ledger, LedgerUrlError, SchemaError, schema_is_current, schema_state
 from ledger.tables import metadata
+from ledger.upgrading import upgrade
 from ledger.urls import parse_url
 from tests.fixtures.databases import Databases
 
@@ -60,7 +61,7 @@ class TestMigrations:
         assert any("closed_at IS NULL" in index for index in indexes(built))
 
     async def test_many_processes_upgrade_at_once(self, empty_database_url: str) -> None:
-        code = f"from ledger import upgrade; upgrade({empty_database_url!r})"
+        code = f"from ledger.upgrading import upgrade; upgrade({empty_database_url!r})"
         started = [
             await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT) for _ in range(3)
         ]
