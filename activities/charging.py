@@ -163,7 +163,9 @@ class Charging:
         facts = await self._reader.facts(this.order.ref, paid, None, this.at)
         if facts.status == "paid":
             intent = telling_intent(paid)
-            sent = _Sent(before, intent.latest_charge if intent else None)
+            paid_at = paid.status_transitions.paid_at
+            charge = intent.latest_charge if intent else None
+            sent = _Sent(before, charge, moment(paid_at) if paid_at else None)
             facts = facts.model_copy(update={"paying_method": method})
             return await self._conclude(this, this.result("succeeded", method=method, invoice=facts), sent)
         result: AttemptResult = "processing" if facts.processing else "unknown"
@@ -199,7 +201,7 @@ class Charging:
         if not claim.params:  # there was nothing to charge, so nothing was ever sent
             return await self._conclude(this, _nothing_to_charge(this, facts))
         witness = await self._witness(this, claim, reading)
-        sent = _Sent(facts, witness.id if witness else None)
+        sent = _Sent(facts, witness.id, moment(witness.created)) if witness else _Sent(facts)
         told = _told_by(this, witness, _method(claim), facts)
         if stop is not None or age >= KEY_LIFE - _MARGIN or facts.status not in ("open", "paid"):
             if told is not None:
@@ -271,7 +273,7 @@ class Charging:
             decline_class=verdict.cls.value if verdict else None,
             charge_id=failure.charge if failure else sent.charge if sent else None,
             at=this.at,
-            charged_at=failure.at if failure else None if charged.result == "unknown" else this.at,
+            charged_at=_charged_at(this, charged, sent),
             amount=sent.amount if sent else None,
             reached_network=sent is not None and reached_network(failure),
             lock=lock,
@@ -300,15 +302,28 @@ class Charging:
 
 @dataclass(frozen=True)
 class _Sent:
-    """Stripe was asked to charge, or may have been: the invoice as it was then, and the charge if known."""
+    """Stripe was asked to charge, or may have been: the invoice as it was then, and the charge if known.
+
+    `at` is Stripe's own time, by which refusals are known, too: one clock tells which of them came later.
+    """
 
     before: Invoice
     charge: str | None = None
+    at: datetime | None = None
 
     @property
     def amount(self) -> int | None:
         """What was charged, in minor units; None when the invoice owes nothing any more."""
         return self.before.amount_remaining or None
+
+
+def _charged_at(this: Try, charged: Charged, sent: _Sent | None) -> datetime | None:
+    """When the networks saw it; None as long as nobody knows whether they did."""
+    if charged.failure is not None:
+        return charged.failure.at
+    if charged.result == "unknown":
+        return None
+    return sent.at if sent is not None and sent.at is not None else this.at
 
 
 def _owed(facts: Invoice) -> bool:

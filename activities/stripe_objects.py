@@ -250,6 +250,12 @@ class Lines(Wire):
     data: tuple[Line, ...] = ()
 
 
+class StatusTransitions(Wire):
+    """When an invoice changed; Unix seconds."""
+
+    paid_at: int | None = None
+
+
 class StripeInvoice(Wire):
     """An invoice with its customer, subscription, payments and default methods expanded."""
 
@@ -278,6 +284,7 @@ class StripeInvoice(Wire):
     lines: Lines | None = None
     default_payment_method: PaymentMethod | str | None = None
     default_source: str | None = None
+    status_transitions: StatusTransitions = StatusTransitions()
 
     @property
     def who(self) -> Customer | None:

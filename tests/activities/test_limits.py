@@ -53,6 +53,19 @@ async def test_stripe_s_own_attempt_counts_and_the_slot_is_free_after_a_day(shop
     assert (await charged(shop, case)).result == "succeeded"
 
 
+async def test_a_success_is_known_by_stripe_s_time_as_refusals_are(shop: Shop) -> None:
+    """What was refused after it counts, although the answer of the success came later still."""
+    renewal, case = await opened(shop, "insufficient_funds", "succeeded")
+    await shop.control.advance(DAY)
+    slow = timedelta(seconds=40)
+    assert (await shop.run(shop.billing.charge, charge(case.ref, 1), later=slow)).result == "succeeded"
+
+    (attempt,) = await shop.ledger.attempts.of_case(case.ref.case_id)
+    told = await shop.stripe.invoices.retrieve_async(renewal.invoice)
+    assert told.status_transitions.paid_at is not None
+    assert attempt.charged_at == datetime.fromtimestamp(told.status_transitions.paid_at, UTC)
+
+
 async def test_a_charge_on_another_invoice_of_the_same_card_counts(shop: Shop) -> None:
     first, older = await opened(shop, "insufficient_funds", card={"fingerprint": "fp_shared"})
     second, other = await opened(shop, "insufficient_funds", "succeeded", card={"fingerprint": "fp_shared"})
