@@ -1,4 +1,7 @@
-"""The measuring stick: a workflow that takes the steps of a case and does nothing in them."""
+"""The measuring stick: a workflow that takes the steps of a case and does nothing in them.
+
+Its worker is set up as the SDK does it by default: the stick stays the same whatever `worker` does.
+"""
 
 from __future__ import annotations
 

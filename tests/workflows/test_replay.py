@@ -16,6 +16,7 @@ from activities.interface import TASK_QUEUE, RecordActivities
 from starter.temporal import data_converter
 from tests.workflows.histories import FOLDER, HOW, MANIFEST, ROOT, Recorded, digest, fingerprint, manifest
 from tests.workflows.test_levers import texts
+from worker import WORKFLOWS
 from workflows.card_expiry import CardExpiry
 from workflows.invoice_dunning import InvoiceDunning
 from workflows.options import Effect
@@ -39,6 +40,13 @@ async def replayed(recorded: Recorded, *, sandboxed: bool = True) -> None:
 @pytest.mark.parametrize("recorded", manifest(), ids=lambda recorded: recorded.name)
 async def test_every_recorded_history_replays(recorded: Recorded) -> None:
     await replayed(recorded)
+
+
+async def test_the_sandbox_has_nothing_against_any_workflow() -> None:
+    """A worker passes their modules through, so that only here it would say so."""
+    some = manifest()[-1]
+    history = WorkflowHistory.from_json(some.name, some.path.read_text(encoding="utf-8"))
+    await Replayer(workflows=WORKFLOWS, data_converter=data_converter()).replay_workflow(history)
 
 
 # --- rules may change under a running case ---------------------------------------------------------------
