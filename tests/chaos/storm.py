@@ -78,7 +78,8 @@ class Storm:
         self.phones: dict[str, str] = {}  # by customer, of those who get texts
         self.stopped: dict[str, datetime] = {}  # when who said STOP, by telephone number
         self.kills = 0
-        self.fired = 0
+        self.calls_in_calm = 0  # before the weather began
+        self.in_weather: list[ArrivedRequest] = []
         self.rounds = 0
         self.begun = datetime.now(UTC)
         self._clock = WorldClock(self.engine.temporal, self.engine.control)
@@ -97,6 +98,8 @@ class Storm:
         """Eight weeks of it; then the faults stop, and everything settles."""
         signed_up = await self._all(self._signs_up, people(self.seed, self.count))
         await self.engine.control.drain()
+        await self._keep_journal()
+        self.calls_in_calm = len(self.journal)
         await weather.begin(self.engine.control, self.seed)
         self.begun = await self.now()
         for renewed in await self._all(lambda who: self._renewals(*who), signed_up):
@@ -111,7 +114,8 @@ class Storm:
 
     async def _calm(self) -> None:
         """No more faults. Who was not told of a payment learns of it at the case's next step."""
-        self.fired = sum(rule["fired"] for rule in await self.engine.control.faults())
+        await self._keep_journal()
+        self.in_weather = self.journal[self.calls_in_calm :]
         await self.engine.control.clear_faults()
         await self._bring(self.begun + LENGTH, self.invoices)
         books = await self.engine.control.stripe_books()

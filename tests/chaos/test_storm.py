@@ -57,5 +57,5 @@ async def test_no_promise_is_broken_in_a_storm(
     assert storm.kills == KILLS
     assert len(evidence.cases) == CASES
     assert storm.stopped
-    calls = [request for request in storm.journal if re.search(CALLS, request.path)]
+    calls = [request for request in storm.in_weather if re.search(CALLS, request.path)]
     assert sum(bool(call.faults) for call in calls) > len(calls) / 6, "the storm was a breeze"
