@@ -33,7 +33,7 @@ from dunning.policy import Policy, PolicyError
 from ledger import Ledger, LedgerError
 from ledger.records import CaseRecord
 from starter.settings import Settings
-from starter.webhooks.stripe import CONCERNS
+from starter.webhooks.routing import CONCERNS
 
 log = structlog.get_logger(__name__)
 

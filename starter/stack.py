@@ -33,7 +33,7 @@ from starter.processes import HOST, Child, Processes, StackError, port_near, pro
 from starter.schedules import apply
 from starter.settings import Settings
 from starter.temporal import address, connect
-from starter.webhooks.stripe import CONCERNS
+from starter.webhooks.routing import CONCERNS
 from starter.webhooks.twilio import INBOUND_PATH
 
 Kind = Literal["demo", "dev", "bench"]

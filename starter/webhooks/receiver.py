@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -23,18 +24,9 @@ from dunning.values import Outcome
 from ledger import Ledger, LedgerError
 from ledger.records import CaseRecord
 from starter.errors import EngineUnavailable
+from starter.webhooks.routing import FAILURES, Found, Query, Route, Wake, query_of, route
 from starter.webhooks.signals import Told, signals_of
-from starter.webhooks.stripe import (
-    FAILURES,
-    Found,
-    Query,
-    Route,
-    StripeEvent,
-    Wake,
-    query_of,
-    route,
-    translate,
-)
+from starter.webhooks.stripe import StripeEvent, translate
 from workflows.ids import payment_report_id
 
 log = structlog.get_logger(__name__)
@@ -100,19 +92,16 @@ class Receiver:
             found = await self._find(event, asked)
             whose = {case.customer for case in (found.latest, *found.open) if case is not None}
             told = tuple(Told("disputed", customer) for customer in whose)
-        try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                for each in told:
-                    await self._ledger.risks.told(
-                        account=event.account,
-                        customer=each.customer,
-                        kind=each.kind,
-                        key=event.id,
-                        at=event.created,
-                        by="stripe",
-                    )
-        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
-            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
+        async with self._ledger_answers():
+            for each in told:
+                await self._ledger.risks.told(
+                    account=event.account,
+                    customer=each.customer,
+                    kind=each.kind,
+                    key=event.id,
+                    at=event.created,
+                    by="stripe",
+                )
 
     async def concerns(self, event: Mapping[str, Any]) -> Concern | None:
         """Whom an event of Stripe's list of events has news for; None for nobody. It wakes nobody.
@@ -152,12 +141,18 @@ class Receiver:
         handle = self._client.get_workflow_handle(workflow_id)
         return await _reached(handle.signal(name, payload, rpc_timeout=self._timeout))
 
-    async def _find(self, event: StripeEvent, query: Query) -> Found:
+    @asynccontextmanager
+    async def _ledger_answers(self) -> AsyncIterator[None]:
+        """Ask the ledger in this block. Raises EngineUnavailable when it does not answer in time."""
         try:
-            async with asyncio.timeout(self._timeout.total_seconds()), self._readers:
-                return await self._look_up(event, query)
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                yield
         except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
             raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
+
+    async def _find(self, event: StripeEvent, query: Query) -> Found:
+        async with self._ledger_answers(), self._readers:
+            return await self._look_up(event, query)
 
     async def _look_up(self, event: StripeEvent, query: Query) -> Found:
         cases = self._ledger.cases
@@ -201,23 +196,17 @@ class Receiver:
         told = reversal(event)
         if told is None:
             return
-        try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                at = event.created or event.at
-                await self._ledger.reversals.saw(case.account, case.invoice_id, told, at)
-        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
-            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
+        async with self._ledger_answers():
+            at = event.created or event.at
+            await self._ledger.reversals.saw(case.account, case.invoice_id, told, at)
 
     async def _note(self, case: CaseRecord, hint: Hint) -> bool:
         """Add what is reported to the timeline of a closed case; False when it stands there already."""
         event = parse_hint([hint], datetime.now(UTC))
         entry = line(event, recovered=case.outcome is Outcome.RECOVERED)
         assert entry is not None  # only reports are noted
-        try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                return await self._ledger.cases.append_entry(case.id, entry, once=event.report or event.id)
-        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
-            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
+        async with self._ledger_answers():
+            return await self._ledger.cases.append_entry(case.id, entry, once=event.report or event.id)
 
     async def _ask(self, event: StripeEvent) -> Receipt:
         """Ask Stripe whose payment it was, outside of this call, which has to be fast."""
@@ -237,11 +226,8 @@ class Receiver:
     async def _take_turns(self, case_ids: tuple[str, ...], event: StripeEvent) -> None:
         """Whichever of the cases is faster: the charge of the oldest one goes first."""
         at = max(datetime.now(UTC), event.created)  # a sandbox's clock may be ahead of ours
-        try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                await self._ledger.turns.woken(case_ids, at)
-        except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
-            raise EngineUnavailable("the ledger does not answer: deliver the event again later") from error
+        async with self._ledger_answers():
+            await self._ledger.turns.woken(case_ids, at)
 
     async def _wake(self, wake: Wake, hint: Hint) -> bool:
         """Signal one case, or open it; False when it runs no more (Temporal knows before the ledger does)."""

@@ -27,6 +27,7 @@ from starter.webhooks.feedback import Feedback
 from starter.webhooks.receiver import Receiver
 from starter.webhooks.refusals import BadSignature, Malformed, NotConfigured
 from starter.webhooks.replies import Replies
+from starter.webhooks.routing import CONCERNS
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,7 @@ def _stripe(settings: Settings, receiver: Receiver, metrics: Metrics) -> Handler
         stripe.verify(body, request.headers.get("stripe-signature"), secrets, time.time())
         event = stripe.translate(body)
         receipt = await receiver.receive(event)
-        kind = event.type if event.type in stripe.CONCERNS else "other"
+        kind = event.type if event.type in CONCERNS else "other"
         metrics.webhooks.labels("stripe", kind, receipt.result).inc()
         answer: dict[str, Any] = {"received": True, "result": receipt.result, "cases": receipt.cases}
         return JSONResponse(answer | ({"why": receipt.why} if receipt.why else {}))

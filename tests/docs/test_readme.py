@@ -25,7 +25,7 @@ from dunning.values import Outcome, RecoveredVia, Stage, WaitingOn
 from sandbox.twilio import ACCOUNT_SID, AUTH_TOKEN
 from starter.cli import app
 from starter.settings import Settings
-from starter.webhooks.stripe import CONCERNS
+from starter.webhooks.routing import CONCERNS
 from tests.docs.markdown import ROOT, TEXT, anchors, blocks, links, marked, names, rows
 from workflows.search_attributes import KEYS
 

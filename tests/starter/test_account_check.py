@@ -23,7 +23,7 @@ from sandbox.world import World
 from starter.account_check import check_account, look_once, looking_beside
 from starter.cli import main
 from starter.settings import Settings
-from starter.webhooks.stripe import CONCERNS
+from starter.webhooks.routing import CONCERNS
 from tests.activities.shop import Renewal, Shop
 from tests.fixtures.databases import Databases
 

@@ -13,20 +13,9 @@ import stripe
 
 from dunning.values import Outcome, Stage
 from ledger.records import CaseRecord
-from starter.webhooks.stripe import (
-    SENT,
-    BadSignature,
-    Found,
-    Malformed,
-    Query,
-    Route,
-    StripeEvent,
-    Wake,
-    query_of,
-    route,
-    translate,
-    verify,
-)
+from starter.webhooks.refusals import BadSignature, Malformed
+from starter.webhooks.routing import SENT, Found, Query, Route, Wake, query_of, route
+from starter.webhooks.stripe import StripeEvent, translate, verify
 
 NOW = datetime(2026, 11, 1, 9, tzinfo=UTC)
 START = Wake("invoice-dunning/in_1", start=True, input={"invoice_id": "in_1"})

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from dunning.values import Channel
 from ledger import Ledger
+from starter.webhooks.routing import CONCERNS, FAILURES
 from starter.webhooks.sendgrid import DELIVERIES as MAIL
-from starter.webhooks.stripe import CONCERNS, FAILURES
 from starter.webhooks.twilio import DELIVERIES as TEXT
 from tests.starter import messaging
 from tests.starter.messaging import SID, Door, signed

@@ -10,7 +10,8 @@ from typing import Any
 from activities.reconciling import REPLAYED
 from dunning.reconciliation import IN_FLIGHT, Kind
 from dunning.reports import REPORTS
-from starter.webhooks.stripe import FAILURES, OWN_CALLS
+from starter.webhooks.routing import FAILURES
+from starter.webhooks.stripe import OWN_CALLS
 from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
 from tests.fixtures.reconciling import PATIENCE, reconcile
