@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import httpx
+import aiohttp
 from pydantic import AwareDatetime, BaseModel
 
 from sandbox.rules import RequestFaultKind, Service, WebhookFaultKind
@@ -82,21 +83,19 @@ class ControlClient:
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
-        self._http = httpx.AsyncClient(base_url=f"{self.url}/_control/", trust_env=False)
+        self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """The client itself."""
+        """The client itself, which makes its calls within this block."""
+        self._http = aiohttp.ClientSession(f"{self.url}/_control/", cookie_jar=aiohttp.DummyCookieJar())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.close()
 
     # The clock
 
@@ -344,16 +343,18 @@ class ControlClient:
         waits: float = 0.0,
     ) -> Any:
         """Make a call. `waits`: seconds that the sandbox itself may wait before it answers."""
+        assert self._http is not None, "use it in `async with`"
         params = {name: value for name, value in (query or {}).items() if value is not None}
-        patience = waits + self._timeout
-        response = await self._http.request(method, path, json=body, params=params, timeout=patience)
-        if response.is_success:
-            return response.json()
+        patience = aiohttp.ClientTimeout(total=waits + self._timeout)
+        async with self._http.request(method, path, json=body, params=params, timeout=patience) as response:
+            if response.ok:
+                return await response.json()
+            text = await response.text()
         try:
-            error = response.json()["error"]
+            error = json.loads(text)["error"]
         except (ValueError, KeyError):
-            raise ControlError(response.status_code, response.text, None) from None
-        raise ControlError(response.status_code, error["message"], error["param"])
+            raise ControlError(response.status, text, None) from None
+        raise ControlError(response.status, error["message"], error["param"])
 
 
 def _written(moments: Sequence[datetime | str]) -> list[str]:

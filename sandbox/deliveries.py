@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
 
 from sandbox.rules import WebhookFault
 
@@ -119,14 +119,15 @@ class Deliveries:
         self._pending = 0
         self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: httpx.AsyncClient | None = None
+        self._client: aiohttp.ClientSession | None = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._backlog: list[Callable[[], object]] = []
 
     async def start(self) -> None:
         """Begin to deliver, in the running event loop."""
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(15.0, connect=5.0), trust_env=False)
+        patience = aiohttp.ClientTimeout(total=15.0, sock_connect=5.0)
+        self._client = aiohttp.ClientSession(timeout=patience, cookie_jar=aiohttp.DummyCookieJar())
         self._loop = asyncio.get_running_loop()
         backlog, self._backlog = self._backlog, []
         for action in backlog:
@@ -139,7 +140,7 @@ class Deliveries:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is not None:
-            await self._client.aclose()
+            await self._client.close()
 
     def add(self, *, service: str, url: str, event_id: str, body: bytes, sign: Sign) -> None:
         """Queue one webhook; the faults set for it apply from here on."""
@@ -302,10 +303,13 @@ class Deliveries:
             raise RuntimeError("deliveries were not started: call World.start() first")
         headers = {"Content-Type": "application/json; charset=utf-8", **delivery.sign(delivery.body)}
         try:
-            response = await self._client.post(delivery.url, content=delivery.body, headers=headers)
-        except httpx.HTTPError as error:
+            async with self._client.post(
+                delivery.url, data=delivery.body, headers=headers, allow_redirects=False
+            ) as response:
+                await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
             return Attempt(self._now(), None, f"{type(error).__name__}: {error}")
-        return Attempt(self._now(), response.status_code)
+        return Attempt(self._now(), response.status)
 
     def _settle(self, delivery: Delivery, state: State) -> None:
         with self._lock:

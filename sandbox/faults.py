@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sandbox.rules import RequestFault
 from sandbox.world import Arrival, World
@@ -32,7 +32,7 @@ TWILIO_ERRORS = {
 }
 
 
-class ClosableProtocol(H11Protocol):
+class ClosableProtocol(HttpToolsProtocol):
     """HTTP whose connection the application can cut: no well-formed response says "the line went dead"."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

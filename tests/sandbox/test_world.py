@@ -113,7 +113,7 @@ async def test_nobody_listening_counts_as_a_failed_try(world: World) -> None:
 
     [lost] = world.deliveries.find(state="undelivered")
     assert {attempt.status for attempt in lost.attempts} == {None}
-    assert "ConnectError" in (lost.attempts[0].error or "")
+    assert "ClientConnectorError" in (lost.attempts[0].error or "")
 
 
 async def test_a_signer_that_breaks_is_on_record_and_stops_nothing(world: World, receiver: Receiver) -> None:
