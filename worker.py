@@ -26,7 +26,6 @@ from activities.context import Deps, load_business, make_stripe
 from activities.email import ProviderEmail
 from activities.events import EventDeliveries
 from activities.interface import EVENTS_TASK_QUEUE, STRIPE_TASK_QUEUE, TASK_QUEUE
-from activities.linking import PageLinks
 from activities.mailer import SendGridMailer
 from activities.payment_reports import PaymentReports
 from activities.policy_book import PolicyBook
@@ -45,11 +44,11 @@ from starter.account_check import looking_beside
 from starter.ending import leave
 from starter.endpoints import endpoints_of
 from starter.errors import DunningError, SettingsError
+from starter.links import page_links, unsubscribe_links
 from starter.logs import configure
 from starter.relay import relaying
 from starter.settings import Settings
 from starter.temporal import connect, runtime
-from starter.unsubscribe import unsubscribe_links
 from starter.webhooks.receiver import Receiver
 from starter.webhooks.twilio import STATUS_PATH
 from workflows.card_expiry import CardExpiry
@@ -206,13 +205,6 @@ async def run(settings: Settings) -> None:
             log.info("worker is stopping")
     finally:
         await ledger.close()
-
-
-def page_links(settings: Settings) -> PageLinks | None:
-    """How messages link to the customer's page; None while it has no address or no key."""
-    if settings.public_base_url is None or settings.dunning_secret_key is None:
-        return None
-    return PageLinks(settings.public_base_url, _secret(settings.dunning_secret_key))
 
 
 def _secret(value: Any) -> str:

@@ -16,13 +16,14 @@ from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, Response
 
 from activities.context import load_business
-from activities.unsubscribing import PATH, UnsubscribeLinks
+from activities.unsubscribing import PATH
 from dunning.messages.locales import nearest
 from dunning.money import parse_locale
 from dunning.values import Channel
 from dunning.yaml_text import read_yaml
 from ledger import Ledger
 from ledger.records import DispatchRecord
+from starter.links import unsubscribe_links
 from starter.settings import Settings
 from starter.webhooks.feedback import available
 
@@ -38,12 +39,6 @@ _STYLE = (
     "button{font:inherit;padding:.75rem 1.5rem;border:0;border-radius:.5rem;background:#1d4ed8;color:#fff}"
     ":root{color-scheme:light dark}"
 )
-
-
-def unsubscribe_links(settings: Settings) -> UnsubscribeLinks | None:
-    """The links, if the settings allow them: they need DUNNING_SECRET_KEY and PUBLIC_BASE_URL."""
-    base, secret = settings.public_base_url, settings.dunning_secret_key
-    return UnsubscribeLinks(base, secret.get_secret_value()) if base and secret else None
 
 
 def add_unsubscribe(app: FastAPI, settings: Settings, ledger: Ledger) -> None:
