@@ -405,6 +405,7 @@ class TestTheCheck:
         folder = tmp_path / "templates"
         shutil.copytree(catalogue.FOLDER / "en", folder / "en")
         shutil.copytree(catalogue.FOLDER / "en", folder / "en-AU")
+        shutil.copy(catalogue.FOLDER / "layout.mjml.jinja", folder)  # read by whoever writes the first e-mail
         monkeypatch.setattr(catalogue, "FOLDER", folder)
         return folder / "en-AU" / "messages.yaml"
 
