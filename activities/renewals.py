@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import stripe
 
@@ -19,10 +18,9 @@ from activities.stripe_objects import (
     PaymentMethod,
     StripeInvoice,
     Wire,
-    parse,
-    parse_dict,
 )
 from activities.stripe_reading import moment
+from activities.stripe_reads import StripeReads
 from dunning.expiry.card import Renewal
 from dunning.expiry.timing import written_expiry
 
@@ -142,7 +140,7 @@ class RenewalCalls:
 
     def __init__(self, client: stripe.StripeClient) -> None:
         self._client = client.v1
-        self._raw: Any = client.raw_request_async
+        self._reads = StripeReads(client)
 
     async def page(self, account: str, status: str, after: str | None) -> SubscriptionPage:
         """A page of all subscriptions of a status that are charged automatically."""
@@ -155,15 +153,9 @@ class RenewalCalls:
     async def one(self, account: str, subscription: str) -> RenewingSubscription | None:
         """A subscription; None when Stripe does not know it."""
         expansion = [path.removeprefix("data.") for path in EXPANSION]
-        path = f"/v1/subscriptions/{quote(subscription, safe='')}"
+        path = ("subscriptions", subscription)
         with guarded("subscriptions.retrieve"):
-            try:
-                found = await self._raw("get", path, expand=expansion, **_options(account))
-            except stripe.InvalidRequestError as error:
-                if error.http_status == 404:
-                    return None
-                raise
-        return parse_dict(RenewingSubscription, found.data)
+            return await self._reads.known(RenewingSubscription, account, *path, expand=expansion)
 
     async def amount(self, account: str, subscription: str) -> int | None:
         """What the next renewal will take, discounts, credit and tax included; None: there is none.
@@ -184,20 +176,12 @@ class RenewalCalls:
     async def _list(self, account: str, which: dict[str, Any]) -> SubscriptionPage:
         params = {"limit": PAGE, "expand": EXPANSION, "collection_method": "charge_automatically", **which}
         with guarded("subscriptions.list"):
-            # The raw answer: making objects of a page costs more than all the rest of looking at it.
-            found = await self._raw("get", "/v1/subscriptions", **params, **_options(account))
-        return parse_dict(SubscriptionPage, found.data)
+            return await self._reads.get(SubscriptionPage, account, "subscriptions", **params)
 
     async def method(self, account: str, method: str) -> PaymentMethod | None:
         """A payment method; None when Stripe does not know it (any more)."""
         with guarded("payment_methods.retrieve"):
-            try:
-                found = await self._client.payment_methods.retrieve_async(method, {}, _options(account))
-            except stripe.InvalidRequestError as error:
-                if error.http_status == 404:
-                    return None
-                raise
-        return parse(PaymentMethod, found)
+            return await self._reads.known(PaymentMethod, account, "payment_methods", method)
 
 
 def _options(account: str) -> stripe.RequestOptions:

@@ -28,6 +28,7 @@ from activities.stripe_objects import (
     parse,
     parse_dict,
 )
+from activities.stripe_reads import StripeReads
 from dunning.case import CaseRef
 
 #: Every idempotency key of ours begins so: the webhook receiver knows the engine's own echoes by it.
@@ -64,6 +65,7 @@ class StripeCalls:
 
     def __init__(self, client: stripe.StripeClient) -> None:
         self._client = client.v1
+        self._reads = StripeReads(client)
 
     async def invoice(self, ref: CaseRef) -> StripeInvoice | None:
         """The invoice with customer, subscription, payments, methods; None when Stripe does not know it."""
@@ -71,57 +73,42 @@ class StripeCalls:
             try:
                 return await self._invoice(ref, INVOICE_EXPANSION)
             except stripe.InvalidRequestError as error:
-                if error.http_status == 404:
-                    return None
                 if not (error.param or "").startswith("expand"):
                     raise
             return await self._invoice(ref, DELETED_CUSTOMER_EXPANSION)
 
-    async def _invoice(self, ref: CaseRef, expansion: list[str]) -> StripeInvoice:
-        params = cast(Any, {"expand": expansion})
-        found = await self._client.invoices.retrieve_async(ref.invoice_id, params, _options(ref))
-        return parse(StripeInvoice, found)
+    async def _invoice(self, ref: CaseRef, expansion: list[str]) -> StripeInvoice | None:
+        return await self._reads.known(
+            StripeInvoice, ref.account, "invoices", ref.invoice_id, expand=expansion
+        )
 
     async def owed_by(self, ref: CaseRef, customer: str) -> tuple[StripeInvoice, ...]:
         """The open invoices of a customer, newest first: the last hundred."""
+        which = {"customer": customer, "status": "open", "limit": LONGEST_PAGE}
         with guarded("invoices.list"):
-            found = await self._client.invoices.list_async(
-                {"customer": customer, "status": "open", "limit": 100}, _options(ref)
-            )
-        return parse(StripeInvoices, found).data
+            return (await self._reads.get(StripeInvoices, ref.account, "invoices", **which)).data
 
     async def charge(self, ref: CaseRef, charge_id: str) -> StripeCharge:
         """A charge with its outcome."""
         with guarded("charges.retrieve"):
-            found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
-        return parse(StripeCharge, found)
+            return await self._reads.get(StripeCharge, ref.account, "charges", charge_id)
 
     async def known_charge(self, ref: CaseRef, charge_id: str) -> StripeCharge | None:
         """The same, or None when Stripe does not know it."""
         with guarded("charges.retrieve"):
-            try:
-                found = await self._client.charges.retrieve_async(charge_id, {}, _options(ref))
-            except stripe.InvalidRequestError as error:
-                if error.http_status == 404:
-                    return None
-                raise
-        return parse(StripeCharge, found)
+            return await self._reads.known(StripeCharge, ref.account, "charges", charge_id)
 
     async def charges(self, ref: CaseRef, intent: str) -> tuple[StripeCharge, ...]:
         """The charges of a PaymentIntent, newest first: the last hundred, more than any rule lets happen."""
+        which = {"payment_intent": intent, "limit": LONGEST_PAGE}
         with guarded("charges.list"):
-            found = await self._client.charges.list_async(
-                {"payment_intent": intent, "limit": 100}, _options(ref)
-            )
-        return parse(StripeCharges, found).data
+            return (await self._reads.get(StripeCharges, ref.account, "charges", **which)).data
 
     async def cards(self, ref: CaseRef, customer: str) -> tuple[PaymentMethod, ...]:
         """The cards that are attached to the customer, newest first."""
+        path, which = ("customers", customer, "payment_methods"), {"type": "card", "limit": LONGEST_PAGE}
         with guarded("customers.payment_methods.list"):
-            found = await self._client.customers.payment_methods.list_async(
-                customer, {"type": "card", "limit": LONGEST_PAGE}, _options(ref)
-            )
-        return parse(PaymentMethods, found).data
+            return (await self._reads.get(PaymentMethods, ref.account, *path, **which)).data
 
     async def open_invoices(self, account: str, *, since: datetime | None, after: str | None) -> InvoiceList:
         """A page of the account's open invoices, newest first, those made since a moment; `after` an id."""
@@ -129,8 +116,7 @@ class StripeCalls:
         params |= {"created": {"gte": int(since.timestamp())}} if since else {}
         params |= {"starting_after": after} if after else {}
         with guarded("invoices.list"):
-            found = await self._client.invoices.list_async(cast(Any, params), _of_account(account))
-        return parse(InvoiceList, found)
+            return await self._reads.get(InvoiceList, account, "invoices", **params)
 
     async def lost_events(
         self, account: str, types: Sequence[str], *, since: datetime, until: datetime, after: str | None

@@ -45,6 +45,8 @@ _TAGS = (
 
 # "24. Sept." at the end of a sentence: the full stop of the abbreviation is the sentence's, too.
 _TWO_STOPS = re.compile(r"(?<=\w)\.\.(?=\s|$)")
+_SPACES = re.compile(r"[ \t]+")
+_AROUND_BREAKS = re.compile(r" *\n *")
 
 Layers = tuple[tuple[Path, tuple[int, int]], ...]
 W = TypeVar("W", bound=BaseModel)
@@ -131,12 +133,13 @@ class Catalogue:
 
     def render(self, source: str, variables: Mapping[str, Any]) -> str:
         """One string of the catalogue, runs of spaces made one. Raises TemplatesError for its mistakes."""
+        if "{" not in source:
+            return _tidy(source)
         try:
             text = compiled(source).render(variables)
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise TemplatesError(f"{self.origin}: {error} (in {source[:60]!r})") from error
-        text = _TWO_STOPS.sub(".", re.sub(r"[ \t]+", " ", text))
-        return re.sub(r" *\n *", "\n", text).strip(" \n")
+        return _tidy(text)
 
     def message(self, template: str) -> Message:
         """The message of this name. Raises TemplatesError when the locale has none."""
@@ -267,6 +270,12 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
+def _tidy(text: str) -> str:
+    """Runs of spaces made one, none at the ends of lines, one full stop at the end of a sentence."""
+    text = _TWO_STOPS.sub(".", _SPACES.sub(" ", text))
+    return _AROUND_BREAKS.sub("\n", text).strip(" \n")
+
+
 @lru_cache(maxsize=4096)
 def compiled(source: str) -> Template:
     """A string of a catalogue, compiled. It is plain text: the HTML layout escapes what it becomes."""
@@ -322,6 +331,7 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals.clear()  # words need no functions, and every rendering would copy them
     environment.filters |= {"strong": _strong, "marked": marked, "capitalise": _capitalise}
     return environment
 

@@ -7,6 +7,7 @@ One character outside GSM-7 turns a whole message into UCS-2 and halves what fit
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 _BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -43,10 +44,11 @@ def normalise(text: str) -> str:
     plain = unicodedata.normalize("NFC", text).translate(_LOOKS_LIKE)
     if is_gsm7(plain):
         return plain
-    bare = "".join(char if is_gsm7(char) else _without_accents(char) for char in plain)
+    bare = "".join(char if char in _ALPHABET else _without_accents(char) for char in plain)
     return bare if is_gsm7(bare) else plain
 
 
+@lru_cache(maxsize=1024)
 def _without_accents(char: str) -> str:
     decomposed = unicodedata.normalize("NFD", char.translate(_LETTERS))
     return "".join(part for part in decomposed if not unicodedata.combining(part))

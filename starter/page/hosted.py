@@ -15,7 +15,8 @@ import stripe
 from activities.context import make_stripe
 from activities.dispatching import product_of
 from activities.reader import phone_number
-from activities.stripe_objects import StripeInvoice, parse_dict
+from activities.stripe_objects import StripeInvoice, StripeInvoices
+from activities.stripe_reads import StripeReads
 from dunning.money import Money
 from starter.errors import DunningError
 from starter.settings import Settings
@@ -74,7 +75,8 @@ class HostedPages:
 
     def __init__(self, settings: Settings) -> None:
         key = settings.stripe_api_key.get_secret_value() if settings.stripe_api_key else ""
-        self._client = make_stripe(key, api_base=settings.stripe_api_base, timeout=_TIMEOUT).v1
+        client = make_stripe(key, api_base=settings.stripe_api_base, timeout=_TIMEOUT)
+        self._client, self._reads = client.v1, StripeReads(client)
         self._sandbox = _origin(settings.stripe_api_base) if settings.stripe_api_base else None
 
     @property
@@ -94,11 +96,10 @@ class HostedPages:
         """What the customer owes."""
         params = {"customer": customer, "status": "open", "limit": _MOST, "expand": ["data.customer"]}
         try:
-            page = await self._client.invoices.list_async(cast(Any, params), _options(account))
+            page = await self._reads.get(StripeInvoices, account, "invoices", **params)
         except stripe.StripeError as error:
             raise _away(error) from error
-        told = [parse_dict(StripeInvoice, row.to_dict()) for row in page.data]
-        told.sort(key=lambda invoice: (invoice.created, invoice.id))
+        told = sorted(page.data, key=lambda invoice: (invoice.created, invoice.id))
         who = next((invoice.who for invoice in told if invoice.who), None)
         return Owed(
             tuple(self._open(invoice) for invoice in told if invoice.amount_remaining > 0),
