@@ -35,6 +35,7 @@ from activities.records import LedgerRecords
 from activities.reminding import Reminding
 from activities.scanning import CardScan
 from activities.sms import ProviderSms
+from activities.stripe_http import StripeHttp
 from activities.texter import TwilioTexter
 from activities.watching import RiskWatch
 from dunning.declines import rules
@@ -177,11 +178,8 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     client = await connect(settings, runtime(settings))
     ledger = Ledger.open(settings.database_url)
-    stripe = make_stripe(
-        _secret(settings.stripe_api_key),
-        api_base=settings.stripe_api_base,
-        timeout=settings.stripe_timeout_seconds,
-    )
+    http = StripeHttp(settings.stripe_timeout_seconds)
+    stripe = make_stripe(_secret(settings.stripe_api_key), http, api_base=settings.stripe_api_base)
     business = load_business(settings.dunning_policies)
     endpoints = endpoints_of(settings, business.endpoints)
     deps = Deps(
@@ -195,6 +193,7 @@ async def run(settings: Settings) -> None:
     )
     try:
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(http)
             for worker in make_workers(client, deps, settings):
                 await stack.enter_async_context(worker)
             log.info("worker is serving %s and %s", TASK_QUEUE, STRIPE_TASK_QUEUE)

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from activities.endpoints import NOBODY, Endpoints
 from activities.linking import PageLinks
 from activities.policy_book import BUSINESS_FILE, PolicyBook
+from activities.stripe_http import StripeHttp
 from dunning.case import CaseRef
 from dunning.decision import Order, Send
 from dunning.endpoints import Endpoint
@@ -42,17 +43,17 @@ class Deps:
     news: asyncio.Event = field(default_factory=asyncio.Event)  # set when the outbox has grown
 
 
-def make_stripe(api_key: str, *, api_base: str | None = None, timeout: float = 20.0) -> stripe.StripeClient:
-    """The client of the Stripe API. `timeout` in seconds is that of one HTTP request.
+def make_stripe(api_key: str, http: StripeHttp, *, api_base: str | None = None) -> stripe.StripeClient:
+    """The client of the Stripe API over connections that who made them closes.
 
     A `StripeClient` retries nothing by itself unless told to, so it is told: twice, with the same
-    idempotency key. Its HTTP client is shared by all calls of the process.
+    idempotency key.
     """
     return stripe.StripeClient(
         api_key,
         base_addresses={"api": api_base.rstrip("/")} if api_base else {},
         max_network_retries=2,
-        http_client=stripe.HTTPXClient(timeout=timeout, allow_sync_methods=False),
+        http_client=http,
     )
 
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from activities.context import make_stripe
 from activities.interface import TASK_QUEUE
 from bench.world import World, world
 from dunning.expiry.scan import Scanned
 from sandbox.control_client import ArrivedRequest
 from starter.processes import StackError
 from starter.settings import Settings
-from starter.stack import STRIPE_KEY
 from workflows.ids import card_expiry_id
 
 #: What STRIPE_ACTIVITIES_PER_SECOND is unless it is set.
@@ -95,10 +93,9 @@ async def measure(subscriptions: int) -> Scan:
 async def _subscribers(stage: World, count: int, expiry: str) -> list[str]:
     """So many monthly subscribers whose card is valid through a month; their payment methods."""
     year, month = expiry.split("-")
-    client = make_stripe(STRIPE_KEY, api_base=stage.stack.addresses.sandbox).v1
     card: Any = {"token": "tok_visa", "exp_year": int(year), "exp_month": int(month)}
-    method = await client.payment_methods.create_async({"type": "card", "card": card})
-    customer = await client.customers.create_async(
+    method = await stage.stripe.payment_methods.create_async({"type": "card", "card": card})
+    customer = await stage.stripe.customers.create_async(
         {
             "email": "ada@customer.example",
             "payment_method": method.id,
@@ -106,8 +103,8 @@ async def _subscribers(stage: World, count: int, expiry: str) -> list[str]:
         }
     )
     monthly: Any = {"unit_amount": 1_900, "currency": "usd", "recurring": {"interval": "month"}}
-    price = await client.prices.create_async(monthly | {"product_data": {"name": "Cloud plan"}})
-    template = await client.subscriptions.create_async(
+    price = await stage.stripe.prices.create_async(monthly | {"product_data": {"name": "Cloud plan"}})
+    template = await stage.stripe.subscriptions.create_async(
         {"customer": customer.id, "items": [{"price": price.id}]}
     )
     made = await stage.control.multiply(template.id, count - 1)

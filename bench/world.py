@@ -14,6 +14,7 @@ import httpx
 import stripe
 
 from activities.context import make_stripe
+from activities.stripe_http import StripeHttp
 from ledger import Ledger
 from ledger.records import CaseRecord
 from sandbox.control_client import ControlClient
@@ -50,7 +51,8 @@ class World:
         self.stack, self.control, self.ledger = stack, control, ledger
         self.clock = WorldClock(stack.client, control)
         self.dunning = DunningClient(stack.client)
-        self._stripe = make_stripe(STRIPE_KEY, api_base=stack.addresses.sandbox).v1
+        self.http = StripeHttp(20.0)
+        self.stripe = make_stripe(STRIPE_KEY, self.http, api_base=stack.addresses.sandbox).v1
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._price = ""
         self._cards = itertools.count()
@@ -64,16 +66,16 @@ class World:
                 "recurring": {"interval": "month"},
                 "product_data": {"name": "Cloud plan"},
             }
-            self._price = (await self._stripe.prices.create_async(monthly)).id
+            self._price = (await self.stripe.prices.create_async(monthly)).id
         return list(await asyncio.gather(*(self._customer(bank) for _ in range(count))))
 
     async def _customer(self, bank: str) -> Customer:
         async with self._gate:
             own = {"outcomes": bank, "fingerprint": f"fp_bench{next(self._cards)}"}  # no budget is shared
-            card = await self._stripe.payment_methods.create_async(
+            card = await self.stripe.payment_methods.create_async(
                 {"type": "card", "card": {"token": "tok_visa"}, "metadata": own}
             )
-            customer = await self._stripe.customers.create_async(
+            customer = await self.stripe.customers.create_async(
                 {
                     "name": "Ada Example",
                     "email": "ada@customer.example",
@@ -81,7 +83,7 @@ class World:
                     "invoice_settings": {"default_payment_method": card.id},
                 }
             )
-            subscription = await self._stripe.subscriptions.create_async(
+            subscription = await self.stripe.subscriptions.create_async(
                 {"customer": customer.id, "items": [{"price": self._price}]}
             )
             return Customer(customer.id, subscription.id)
@@ -100,7 +102,7 @@ class World:
 
     async def pay(self, customer: Customer) -> None:
         """The customer pays on the hosted invoice page, with another card."""
-        invoice = await self._stripe.invoices.retrieve_async(customer.invoice)
+        invoice = await self.stripe.invoices.retrieve_async(customer.invoice)
         if invoice.hosted_invoice_url is None:
             raise StackError(f"invoice {customer.invoice} has no hosted page")
         async with httpx.AsyncClient(timeout=20.0, trust_env=False) as browser:
@@ -141,6 +143,8 @@ async def world(settings: Mapping[str, str] | None = None) -> AsyncIterator[Worl
     ):
         ledger = Ledger.open(stack.settings.database_url)
         try:
-            yield World(stack, control, ledger)
+            made = World(stack, control, ledger)
+            async with made.http:
+                yield made
         finally:
             await ledger.close()

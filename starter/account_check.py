@@ -20,6 +20,7 @@ from stripe.params import EventListParams
 
 from activities.context import make_stripe
 from activities.policy_book import NOT_POLICIES, PolicyBook
+from activities.stripe_http import StripeHttp
 from dunning.account import (
     Finding,
     Sample,
@@ -180,8 +181,7 @@ async def look_once(settings: Settings, tell: Callable[[Finding], None]) -> None
     try:
         ledger = await asyncio.to_thread(Ledger.open, settings.database_url)
         try:
-            client, now = stripe_of(settings), datetime.now(UTC)
-            found = await check_account(client, ledger, settings.dunning_policies, now)
+            found = await look(settings, ledger)
         finally:
             await ledger.close()
     except TROUBLES as error:
@@ -191,10 +191,12 @@ async def look_once(settings: Settings, tell: Callable[[Finding], None]) -> None
         tell(finding)
 
 
-def stripe_of(settings: Settings) -> stripe.StripeClient:
-    """A client with the engine's key."""
+async def look(settings: Settings, ledger: Ledger) -> tuple[Finding, ...]:
+    """`check_account` of the engine's own account now."""
     key = settings.stripe_api_key.get_secret_value() if settings.stripe_api_key else ""
-    return make_stripe(key, api_base=settings.stripe_api_base, timeout=settings.stripe_timeout_seconds)
+    async with StripeHttp(settings.stripe_timeout_seconds) as http:
+        client = make_stripe(key, http, api_base=settings.stripe_api_base)
+        return await check_account(client, ledger, settings.dunning_policies, datetime.now(UTC))
 
 
 def said_in_short(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -56,9 +55,7 @@ async def _look(settings: Settings) -> tuple[Finding, ...]:
     stripe_error: type[Exception] = module.stripe.StripeError
     async with open_ledger(settings) as ledger:
         try:
-            found: tuple[Finding, ...] = await module.check_account(
-                module.stripe_of(settings), ledger, settings.dunning_policies, datetime.now(UTC)
-            )
+            found: tuple[Finding, ...] = await module.look(settings, ledger)
         except stripe_error as error:
             said = module.said_in_short(error)
             raise EngineUnavailable(f"Stripe did not answer: {said}; look at STRIPE_API_KEY") from error

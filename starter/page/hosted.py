@@ -15,6 +15,7 @@ import stripe
 from activities.context import make_stripe
 from activities.dispatching import product_of
 from activities.reader import phone_number
+from activities.stripe_http import StripeHttp
 from activities.stripe_objects import StripeInvoice, StripeInvoices
 from activities.stripe_reads import StripeReads
 from dunning.money import Money
@@ -71,11 +72,12 @@ class Plan:
 
 
 class HostedPages:
-    """Stripe, as far as the page needs it. Every method raises StripeAway."""
+    """Stripe, as far as the page needs it, over `http`. Every method raises StripeAway."""
 
     def __init__(self, settings: Settings) -> None:
         key = settings.stripe_api_key.get_secret_value() if settings.stripe_api_key else ""
-        client = make_stripe(key, api_base=settings.stripe_api_base, timeout=_TIMEOUT)
+        self.http = StripeHttp(_TIMEOUT)
+        client = make_stripe(key, self.http, api_base=settings.stripe_api_base)
         self._client, self._reads = client.v1, StripeReads(client)
         self._sandbox = _origin(settings.stripe_api_base) if settings.stripe_api_base else None
 

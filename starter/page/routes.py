@@ -7,7 +7,8 @@ the page speaks of all of them at once.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -65,7 +66,7 @@ def page_router(settings: Settings, client: DunningClient, ledger: Ledger) -> AP
     """The routes of `/r/{token}`, and of the page as an operator sees it."""
     page = CustomerPage(settings, client, ledger)
     operator = Depends(Gate(settings).requires("read", typed=True))
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, lifespan=page.connected)
     router.add_api_route("/r/{token}", page.show, methods=["GET", "HEAD"])
     router.add_api_route("/r/{token}", page.act, methods=["POST"])
     router.add_api_route(links.PREVIEW, page.preview, methods=["GET"], dependencies=[operator])
@@ -103,6 +104,12 @@ class CustomerPage:
             "contact": self._contact,
             "survey": self._survey,
         }
+
+    @asynccontextmanager
+    async def connected(self, _app: object) -> AsyncIterator[None]:
+        """While the app is served. Afterwards the connections to Stripe are closed."""
+        async with self._hosted.http:
+            yield
 
     # --- requests ---------------------------------------------------------------------------------------
 

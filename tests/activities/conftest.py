@@ -11,6 +11,7 @@ import stripe
 
 from activities import charging
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
+from activities.stripe_http import StripeHttp
 from ledger import Ledger
 from ledger.upgrading import upgrade
 from sandbox.app import serving_in_thread
@@ -73,8 +74,9 @@ def policies(tmp_path: Path) -> Path:
 
 
 @pytest_asyncio.fixture
-async def shop(control: ControlClient, ledger: Ledger, policies: Path) -> Shop:
+async def shop(control: ControlClient, ledger: Ledger, policies: Path) -> AsyncIterator[Shop]:
     """A shop at Stripe's stand-in, with the engine's activities."""
-    client = make_stripe("sk_test_shop", api_base=control.url, timeout=5.0)
-    deps = Deps(stripe=client, ledger=ledger, policies=PolicyBook(policies), business=SANDBOX_BUSINESS)
-    return Shop(control, deps)
+    async with StripeHttp(5.0) as http:
+        client = make_stripe("sk_test_shop", http, api_base=control.url)
+        deps = Deps(stripe=client, ledger=ledger, policies=PolicyBook(policies), business=SANDBOX_BUSINESS)
+        yield Shop(control, deps)

@@ -15,6 +15,8 @@ import pytest
 import stripe
 from temporalio.exceptions import ApplicationError
 
+from activities.context import make_stripe
+from activities.stripe_http import StripeHttp
 from dunning.budget import Planned
 from dunning.case import CaseState, Charged
 from tests.activities.shop import Renewal, Shop, charge
@@ -187,11 +189,11 @@ async def test_a_lost_charge_that_paid_is_the_attempt_s_and_no_second_one_follow
 # --- how much is owed -------------------------------------------------------------------------------------
 
 
-class Retelling(stripe.HTTPXClient):
+class Retelling(StripeHttp):
     """The network between the engine and Stripe, which tells of open invoices what the sandbox cannot."""
 
     def __init__(self, **told: Any) -> None:
-        super().__init__(timeout=5.0, allow_sync_methods=False)
+        super().__init__(5.0)
         self._told = told
 
     async def request_async(self, method: str, url: str, *args: Any, **more: Any) -> Any:
@@ -201,19 +203,13 @@ class Retelling(stripe.HTTPXClient):
         return content, status, headers
 
 
-def told(shop: Shop, **changes: Any) -> Shop:
-    """The same shop, told something else of its open invoices."""
-    client = stripe.StripeClient(
-        "sk_test_shop", base_addresses={"api": shop.control.url}, http_client=Retelling(**changes)
-    )
-    return Shop(shop.control, dataclasses.replace(shop.deps, stripe=client))
-
-
 async def test_an_open_invoice_that_owes_nothing_any_more_is_not_charged(shop: Shop) -> None:
     """A credit note or a payment made elsewhere covers it, and Stripe has not closed it yet."""
     renewal, case = await opened(shop, "insufficient_funds", "succeeded")
-    shop = told(shop, amount_remaining=0)
-    assert (await charged(shop, case)).result == "not_needed"
+    async with Retelling(amount_remaining=0) as http:
+        client = make_stripe("sk_test_shop", http, api_base=shop.control.url)
+        told = Shop(shop.control, dataclasses.replace(shop.deps, stripe=client))
+        assert (await charged(told, case)).result == "not_needed"
     assert await shop.charges(renewal.invoice) == []
 
 

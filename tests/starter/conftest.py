@@ -16,6 +16,7 @@ import stripe
 from temporalio.client import Client, WorkflowHandle
 
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
+from activities.stripe_http import StripeHttp
 from dunning.values import Outcome
 from ledger import Ledger
 from sandbox.app import serving_in_thread
@@ -143,7 +144,8 @@ async def engine(spare_client: Client, sqlite_databases: Databases) -> AsyncIter
         settings = Settings.model_validate({key.lower(): value for key, value in environment.items()})
         ledger = Ledger.open(url)
         stack.push_async_callback(ledger.close)
-        stripe_client = make_stripe("sk_test_starter", api_base=control.url, timeout=5.0)
+        stripe_http = await stack.enter_async_context(StripeHttp(5.0))
+        stripe_client = make_stripe("sk_test_starter", stripe_http, api_base=control.url)
         deps = Deps(stripe=stripe_client, ledger=ledger, policies=PolicyBook(), business=SANDBOX_BUSINESS)
         for worker in make_workers(spare_client, deps, settings):
             await stack.enter_async_context(worker)

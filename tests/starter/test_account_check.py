@@ -15,6 +15,7 @@ import pytest_asyncio
 import stripe
 
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
+from activities.stripe_http import StripeHttp
 from dunning.account import Finding
 from ledger import Ledger
 from sandbox.app import serving_in_thread
@@ -85,8 +86,9 @@ async def account(sqlite_databases: Databases, tmp_path: Path) -> AsyncIterator[
         key = f"sk_test_{uuid.uuid4().hex}"
         policies = tmp_path / "policies"
         policies.mkdir()
+        http = await stack.enter_async_context(StripeHttp(5.0))
         deps = Deps(
-            stripe=make_stripe(key, api_base=control.url, timeout=5.0),
+            stripe=make_stripe(key, http, api_base=control.url),
             ledger=ledger,
             policies=PolicyBook(policies),
             business=SANDBOX_BUSINESS,
