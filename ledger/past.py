@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -23,9 +24,15 @@ async def past_attempts(
     session: AsyncSession, account: str, planned: Planned, limits: Limits
 ) -> list[PastAttempt]:
     """Every attempt that a rule may count or that locked the method: the engine's and everybody else's."""
-    since = planned.at - _longest(limits)
-    ours = await session.scalars(select(AttemptRow).where(_ours(account, planned, since)))
-    others = await session.scalars(select(ChargeRow).where(_others(account, planned, since)))
+    known = planned.fingerprint is not None
+    values = {
+        "account": account,
+        "method": planned.fingerprint if known else planned.invoice_id,
+        "invoice_id": planned.invoice_id,
+        "since": planned.at - _longest(limits),
+    }
+    ours = await session.scalars(_ours(by_fingerprint=known), values)
+    others = await session.scalars(_others(by_fingerprint=known), values)
     return [*(_attempt(row) for row in ours), *(_charge(row) for row in others)]
 
 
@@ -34,39 +41,45 @@ def _longest(limits: Limits) -> timedelta:
     return max([*windows, *(rule.within for rule in limits.debits)], default=timedelta())
 
 
-def _ours(account: str, planned: Planned, since: datetime) -> ColumnElement[bool]:
-    return and_(
-        col(AttemptRow.account) == account,
-        _same_method(AttemptRow, planned),
+# Statements are built once: building one costs more than executing it.
+
+
+@cache
+def _ours(*, by_fingerprint: bool) -> Select[AttemptRow]:
+    return select(AttemptRow).where(
+        col(AttemptRow.account) == bindparam("account"),
+        _same_method(AttemptRow, by_fingerprint),
         col(AttemptRow.reached_network).isnot(False),
-        _matters(AttemptRow, col(AttemptRow.reserved_at), planned, since),
+        _matters(AttemptRow, col(AttemptRow.reserved_at)),
     )
 
 
-def _others(account: str, planned: Planned, since: datetime) -> ColumnElement[bool]:
+@cache
+def _others(*, by_fingerprint: bool) -> Select[ChargeRow]:
     """Charges of others. One that was seen before its attempt knew its id is the engine's own after all."""
     known = exists().where(
         col(AttemptRow.account) == col(ChargeRow.account),
         col(AttemptRow.charge_id) == col(ChargeRow.charge_id),
     )
-    return and_(
-        col(ChargeRow.account) == account,
-        _same_method(ChargeRow, planned),
+    return select(ChargeRow).where(
+        col(ChargeRow.account) == bindparam("account"),
+        _same_method(ChargeRow, by_fingerprint),
         col(ChargeRow.reached_network).is_(True),
-        _matters(ChargeRow, col(ChargeRow.at), planned, since),
+        _matters(ChargeRow, col(ChargeRow.at)),
         ~known,
     )
 
 
-def _same_method(row: Any, planned: Planned) -> ColumnElement[bool]:
-    if planned.fingerprint is not None:
-        return col(row.fingerprint) == planned.fingerprint
-    return and_(col(row.fingerprint).is_(None), col(row.invoice_id) == planned.invoice_id)
+def _same_method(row: Any, by_fingerprint: bool) -> ColumnElement[bool]:
+    if by_fingerprint:
+        return col(row.fingerprint) == bindparam("method")
+    return and_(col(row.fingerprint).is_(None), col(row.invoice_id) == bindparam("method"))
 
 
-def _matters(row: Any, at: Any, planned: Planned, since: datetime) -> ColumnElement[bool]:
+def _matters(row: Any, at: Any) -> ColumnElement[bool]:
     """Locks never open by time, and debits of one invoice are counted from its first one."""
-    return or_(at >= since, col(row.lock).isnot(None), col(row.invoice_id) == planned.invoice_id)
+    recent, same_invoice = at >= bindparam("since"), col(row.invoice_id) == bindparam("invoice_id")
+    return or_(recent, col(row.lock).isnot(None), same_invoice)
 
 
 def _attempt(row: AttemptRow) -> PastAttempt:

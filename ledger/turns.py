@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Select, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -64,44 +64,60 @@ def _wait(at: datetime, reason: str) -> Slot:
 
 
 async def _being_charged(session: AsyncSession, account: str, customer: str, at: datetime) -> str | None:
-    pending = select(col(AttemptRow.invoice_id)).where(
-        col(AttemptRow.account) == account,
-        col(AttemptRow.customer) == customer,
-        col(AttemptRow.completed_at).is_(None),
-        col(AttemptRow.reserved_at) > at - PATIENCE,
-    )
-    return await session.scalar(pending.limit(1))
+    whose = {"account": account, "customer": customer, "since": at - PATIENCE}
+    return await session.scalar(_PENDING, whose)
 
 
 async def _goes_first(
     session: AsyncSession, account: str, customer: str, case_id: str, at: datetime
 ) -> str | None:
     """The invoice of an older open case whose charge is due, or that is about to look whether one is."""
+    whose = {"account": account, "customer": customer, "case_id": case_id}
+    moments = {"looking_since": at - WAIT, "due_until": at + WAIT, "due_since": at - PATIENCE}
+    return await session.scalar(_OLDER_AND_DUE, whose | moments)
+
+
+# Statements are built once: building one costs more than executing it.
+
+_PENDING = (
+    select(col(AttemptRow.invoice_id))
+    .where(
+        col(AttemptRow.account) == bindparam("account"),
+        col(AttemptRow.customer) == bindparam("customer"),
+        col(AttemptRow.completed_at).is_(None),
+        col(AttemptRow.reserved_at) > bindparam("since"),
+    )
+    .limit(1)
+)
+
+
+def _older_and_due() -> Select[str]:
     mine, older = aliased(CaseRow), aliased(CaseRow)
     before = or_(
         col(older.opened_at) < col(mine.opened_at),
         and_(col(older.opened_at) == col(mine.opened_at), col(older.id) < col(mine.id)),
     )
-    query = (
+    due = and_(
+        # It may have decided after the moment at which this charge was asked for.
+        col(older.next_at) <= bindparam("due_until"),
+        col(older.next_at) > bindparam("due_since"),
+        or_(
+            col(older.next_action).in_(_ON_THE_WAY),
+            and_(col(older.next_action).is_(None), col(older.waiting_on) == WaitingOn.RETRY),
+        ),
+    )
+    return (
         select(col(older.invoice_id))
-        .join(mine, and_(col(mine.id) == case_id, before))
+        .join(mine, and_(col(mine.id) == bindparam("case_id"), before))
         .where(
-            col(older.account) == account,
-            col(older.customer) == customer,
+            col(older.account) == bindparam("account"),
+            col(older.customer) == bindparam("customer"),
             col(older.closed_at).is_(None),
-            or_(
-                col(older.woken_at) > at - WAIT,
-                and_(
-                    # It may have decided after `at`, which is when this charge was asked for.
-                    col(older.next_at) <= at + WAIT,
-                    col(older.next_at) > at - PATIENCE,
-                    or_(
-                        col(older.next_action).in_(_ON_THE_WAY),
-                        and_(col(older.next_action).is_(None), col(older.waiting_on) == WaitingOn.RETRY),
-                    ),
-                ),
-            ),
+            or_(col(older.woken_at) > bindparam("looking_since"), due),
         )
         .order_by(col(older.opened_at), col(older.id))
+        .limit(1)
     )
-    return await session.scalar(query.limit(1))
+
+
+_OLDER_AND_DUE = _older_and_due()
