@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from sandbox.stripe.cards import BLOCKS, Outcome, next_outcome
 from sandbox.stripe.errors import StripeError, card_error
-from sandbox.stripe.store import Account, Obj, Origin, new_id
+from sandbox.stripe.store import Account, Obj, Origin, new_id, plain_copy
 
 REQUIRES_ACTION = (
     "This payment requires additional user action before it can be completed successfully. Payment can be "
@@ -171,7 +170,7 @@ def last_error(charge: Obj, method: Obj, answer: Outcome) -> Obj:
         "decline_code": answer.code if answer.kind == "declined" else "generic_decline",
         "doc_url": f"https://stripe.com/docs/error-codes/{answer.error_code.replace('_', '-')}",
         "message": answer.message,
-        "payment_method": copy.deepcopy(method),
+        "payment_method": plain_copy(method),
         "type": "card_error",
     }
     optional = {
@@ -184,8 +183,8 @@ def last_error(charge: Obj, method: Obj, answer: Outcome) -> Obj:
 
 def refused(intent: Obj) -> StripeError:
     """The 402 after a decline: the PaymentIntent's last error, with the PaymentIntent itself."""
-    error = copy.deepcopy(intent["last_payment_error"])
-    return card_error(error, payment_intent=copy.deepcopy(intent))
+    error = plain_copy(intent["last_payment_error"])
+    return card_error(error, payment_intent=plain_copy(intent))
 
 
 def needs_action(intent: Obj, method: Obj) -> StripeError:
@@ -195,9 +194,9 @@ def needs_action(intent: Obj, method: Obj) -> StripeError:
         "code": code,
         "doc_url": f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}",
         "message": REQUIRES_ACTION,
-        "payment_method": copy.deepcopy(method),
+        "payment_method": plain_copy(method),
     }
-    return card_error(error, payment_intent=copy.deepcopy(intent))
+    return card_error(error, payment_intent=plain_copy(intent))
 
 
 def _verdict(answer: Outcome) -> Obj:
@@ -255,7 +254,7 @@ def _charge(account: Account, intent: Obj, method: Obj, answer: Outcome) -> Obj:
         "application_fee": None,
         "application_fee_amount": None,
         "balance_transaction": new_id("txn") if paid else None,
-        "billing_details": copy.deepcopy(method["billing_details"]),
+        "billing_details": plain_copy(method["billing_details"]),
         "calculated_statement_descriptor": "SANDBOX",
         "created": account.now,
         "currency": intent["currency"],
@@ -276,7 +275,7 @@ def _charge(account: Account, intent: Obj, method: Obj, answer: Outcome) -> Obj:
                 "amount_authorized": intent["amount"] if paid else None,
                 "authorization_code": None,
                 "brand": card["brand"],
-                "checks": copy.deepcopy(card["checks"]),
+                "checks": plain_copy(card["checks"]),
                 "country": card["country"],
                 "exp_month": card["exp_month"],
                 "exp_year": card["exp_year"],

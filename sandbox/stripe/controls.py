@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from sandbox.stripe.cards import Outcome, read_outcome
 from sandbox.stripe.errors import invalid_request
 from sandbox.stripe.methods import update_by_network
 from sandbox.stripe.pages import replace_card as replace_card_as_customer
-from sandbox.stripe.store import STRIPE, Account, Obj, StripeBooks, new_id, subscription_of
+from sandbox.stripe.store import STRIPE, Account, Obj, StripeBooks, new_id, plain_copy, subscription_of
 from sandbox.world import World
 
 BOOKS: WeakKeyDictionary[World, StripeBooks] = WeakKeyDictionary()
@@ -30,7 +29,7 @@ def _control(function: Callable[Concatenate[World, _P], _R]) -> Callable[Concate
     @wraps(function)
     def run(world: World, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         with books_of(world).lock:
-            return copy.deepcopy(function(world, *args, **kwargs))
+            return plain_copy(function(world, *args, **kwargs))
 
     return run
 

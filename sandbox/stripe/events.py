@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import hmac
 import json
@@ -12,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from sandbox.stripe.errors import parameter_invalid, parameter_missing
 from sandbox.stripe.http import Call, Endpoint
-from sandbox.stripe.store import API_VERSION, Account, Obj, Origin, new_id
+from sandbox.stripe.store import API_VERSION, Account, Obj, Origin, new_id, plain_copy
 from sandbox.stripe.wire import PAGE, created_within, page
 
 _MAX_TYPES = 20
@@ -21,7 +20,7 @@ _ENDPOINT_FIELDS = "url enabled_events description metadata"
 
 def emit(account: Account, kind: str, obj: Obj, origin: Origin, previous: Obj | None = None) -> None:
     """Record an event about `obj` and queue one signed webhook for every endpoint that asked for its type."""
-    data: Obj = {"object": copy.deepcopy(obj)}
+    data: Obj = {"object": plain_copy(obj)}
     if previous is not None:
         data["previous_attributes"] = previous
     endpoints = _listeners(account, kind)

@@ -171,9 +171,8 @@ class Api:
         # From here to the answer nothing awaits: an execution is atomic, as Stripe's locks make it.
         with self._books.lock:
             result = endpoint.handler(Call(account, params, path, ids, origin))
-            indent = None if result.get("object") == "list" else 2  # indenting a long list is slow
             answer = render(account, result, params.texts("expand"))
-            return 200, json.dumps(answer, indent=indent).encode()
+            return 200, json.dumps(answer).encode()
 
     def _route(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
         for endpoint in self._endpoints:
@@ -220,4 +219,4 @@ def _authenticate(authorization: str | None) -> None:
 def _refusal(error: StripeError, request_id: str) -> bytes:
     log = f"https://dashboard.stripe.com/test/logs/{request_id}"
     body: dict[str, Any] = {**error.body, "request_log_url": log}
-    return json.dumps({"error": body}, indent=2).encode()
+    return json.dumps({"error": body}).encode()

@@ -6,7 +6,6 @@ itself (which outcome of a test card comes next, who caused a charge) lives besi
 
 from __future__ import annotations
 
-import copy
 import secrets
 import string
 import threading
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sandbox.stripe.errors import resource_missing
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 API_VERSION = "2026-10-28.endive"
 
 Obj = dict[str, Any]
+_Json = TypeVar("_Json")
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -50,6 +50,13 @@ def list_object(url: str, data: list[Obj]) -> Obj:
     return {"object": "list", "data": data, "has_more": False, "total_count": len(data), "url": url}
 
 
+def plain_copy(value: _Json) -> _Json:
+    """A copy of plain JSON, many times faster than `copy.deepcopy`: a long list has thousands of nodes."""
+    if isinstance(value, dict):
+        return cast(_Json, {key: plain_copy(item) for key, item in value.items()})
+    return cast(_Json, [plain_copy(item) for item in value]) if isinstance(value, list) else value
+
+
 def difference(before: Obj, after: Obj) -> Obj:
     """The values of `before` that `after` changed: Stripe's `previous_attributes`."""
     changed: Obj = {}
@@ -58,7 +65,7 @@ def difference(before: Obj, after: Obj) -> Obj:
         if old == new:
             continue
         changed[key] = difference(old, new) if isinstance(old, dict) and isinstance(new, dict) else old
-    return copy.deepcopy(changed)
+    return plain_copy(changed)
 
 
 @dataclass
@@ -117,7 +124,7 @@ class Account:
     @contextmanager
     def changing(self, obj: Obj, event: str, origin: Origin) -> Iterator[None]:
         """Emit `event` with `previous_attributes` if the block changed `obj`."""
-        before = copy.deepcopy(obj)
+        before = plain_copy(obj)
         yield
         previous = difference(before, obj)
         if previous:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.stripe.errors import invalid_request, parameter_invalid
 from sandbox.stripe.forms import Params
-from sandbox.stripe.store import Account, Obj, list_object
+from sandbox.stripe.store import Account, Obj, list_object, plain_copy
 
 _MAX_DEPTH = 4
 PAGE = "limit starting_after ending_before"
@@ -37,13 +37,6 @@ def _confirmation_secret(account: Account, invoice: Obj) -> Obj | None:
         return None
     intent = account.get("payment_intent", default["payment"]["payment_intent"])
     return {"client_secret": intent["client_secret"], "type": "payment_intent"}
-
-
-def plain_copy(value: Any) -> Any:
-    """A copy of plain JSON, many times faster than `copy.deepcopy`: a long list has thousands of nodes."""
-    if isinstance(value, dict):
-        return {key: plain_copy(item) for key, item in value.items()}
-    return [plain_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def render(account: Account, obj: Obj, expand: list[str]) -> Obj:
