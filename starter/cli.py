@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,7 +27,6 @@ from starter.cli_risk import risk_app
 from starter.cli_run import run_app
 from starter.cli_schedules import schedules_app
 from starter.cli_templates import templates_app
-from starter.ending import leave
 from starter.errors import DunningError, InvalidInput, SettingsError
 
 app = typer.Typer(
@@ -85,12 +83,3 @@ def _failed(text: str, status: int) -> int:
 def _first_line(error: Exception) -> str:
     lines = str(getattr(error, "orig", None) or error).splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def script() -> NoReturn:
-    """The `dunning` command as a process of its own."""
-    leave(main())
-
-
-if __name__ == "__main__":
-    script()

@@ -121,7 +121,7 @@ async def _start(children: Processes, folder: Path, tell: Tell, more: Mapping[st
     app = f"http://{HOST}:{app_port}"
     worker = await start_worker(children, env, folder)
     env |= await _connect_providers(env["STRIPE_API_BASE"], app)
-    serving = await children.start("app", _python("starter.cli", "serve"), env, folder)
+    serving = await children.start("app", _python("starter", "serve"), env, folder)
     await asyncio.gather(
         children.wait_ready(serving, lambda: _answers(f"{app}/readyz")),
         children.wait_ready(worker, lambda: _is_polled(client)),
@@ -297,7 +297,7 @@ async def _up() -> int:
         await apply(client)
         await asyncio.to_thread(upgrade, settings.database_url)
         worker = await start_worker(children, env, None)
-        serving = await children.start("app", _python("starter.cli", "serve"), env)
+        serving = await children.start("app", _python("starter", "serve"), env)
         app = f"http://{settings.dunning_host}:{settings.dunning_port}"
         await asyncio.gather(
             children.wait_ready(serving, lambda: _answers(f"{app}/readyz")),

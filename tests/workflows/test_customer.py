@@ -19,7 +19,7 @@ WORDS = "salary comes late: divorce"
 async def dunning(engine: Engine, *args: str) -> tuple[int, str]:
     """Exit status and output of the command."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter.cli", "customer", *args),
+        *(sys.executable, "-m", "starter", "customer", *args),
         env=worker_environment(engine),
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,

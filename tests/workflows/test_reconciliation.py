@@ -142,7 +142,7 @@ async def test_the_command_tells_what_it_found(engine: Engine) -> None:
     case = await engine.failed_renewal("insufficient_funds")
 
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter.cli", "reconcile", "--dry-run", "--account", "acct_unheard_of"),
+        *(sys.executable, "-m", "starter", "reconcile", "--dry-run", "--account", "acct_unheard_of"),
         env=worker_environment(engine),
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,
