@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 from collections.abc import Iterator
 from functools import cache
 
 import pytest
 from hypothesis import settings
+
+# Imports make no garbage worth looking for, and last as long as the session.
+gc.disable()
 
 # A busy machine is no reason to fail: whoever wants a bound on time measures it.
 settings.register_profile("tests", deadline=None)
@@ -36,6 +40,12 @@ def _certificates_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
+
+
+def pytest_collection_finish() -> None:
+    """All is imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
