@@ -288,10 +288,15 @@ def email_text(variables: dict[str, Any]) -> str:
 
 
 def email_html(variables: dict[str, Any]) -> str:
-    """The HTML part of an e-mail. Styles go into the elements, for mailboxes that ignore the others; what
-    only a style sheet can say (the dark colours, the width of a telephone) stays in one.
+    """The HTML part of an e-mail, its styles in a sheet."""
+    return _frame().render(variables)
+
+
+def inlined(html: str) -> str:
+    """The same with its styles in the elements, for mailboxes that ignore the others; what only a style sheet
+    can say (the dark colours, the width of a telephone) stays in one.
     """
-    return _inliner.inline(_frame().render(variables))
+    return _inliner.inline(html)
 
 
 @lru_cache(maxsize=1)

@@ -20,6 +20,7 @@ from dunning.messages.catalogue import (
     catalogue_for,
     email_html,
     email_text,
+    inlined,
     unmarked,
 )
 from dunning.messages.context import MessageContext, Rendered
@@ -58,13 +59,17 @@ def render(
     """
     catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
     facts = variables(catalogue, context, for_sms=channel is not Channel.EMAIL)
-    return write(template, channel, context, catalogue, facts)
+    rendered = write(template, channel, context, catalogue, facts)
+    return rendered.model_copy(update={"html": inlined(rendered.html)}) if rendered.html else rendered
 
 
 def write(
     template: str, channel: Channel, context: MessageContext, catalogue: Catalogue, facts: Mapping[str, Any]
 ) -> Rendered:
-    """`render` with the words of a catalogue and the `variables` of the context, which all messages share."""
+    """`render` with the words of a catalogue and the `variables` of the context, which all messages share.
+
+    Styles are not in the elements yet: for reading, not for sending.
+    """
     if template not in TEMPLATES:
         raise RenderError(f"there is no message {template!r}: use one of {', '.join(sorted(TEMPLATES))}")
     if template in NAMES_LAST_DAY and context.last_day is None:
