@@ -17,12 +17,14 @@ gc.disable()
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-pytest_plugins = [
-    "tests.fixtures.databases",
-    "tests.fixtures.temporal",
-    "tests.fixtures.engine",
-    "tests.fixtures.gallery",
-]
+_FIXTURES = ("databases", "temporal", "engine", "gallery")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the fixtures and with them the engine: not where xdist only hands out tests to its workers."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        for name in _FIXTURES:
+            config.pluginmanager.import_plugin(f"tests.fixtures.{name}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
