@@ -52,6 +52,7 @@ async def test_what_no_provider_answered_to_is_settled_by_its_events(engine: Eng
     await engine.control.fault("drop_after", service="twilio", path="Messages", times=1)
     case = await engine.case("lost_card", phone=PHONE, consent=True)
     await case.until(6)
+    await engine.settle()  # the case hears of it after the ledger
 
     assert await fates(case) == {"first_notice": "accepted", "second_notice": "accepted"}
     assert (await case.status()).messages == 3
