@@ -111,7 +111,6 @@ def prepare_sqlite(engine: Engine) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
         cursor = connection.cursor()
         for pragma in (
-            f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
             "foreign_keys = ON",
             "journal_mode = WAL",
             "synchronous = FULL",  # a claim must survive the machine: no charge and no message twice

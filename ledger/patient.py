@@ -1,8 +1,11 @@
-"""Connections to SQLite that finish what they began, although who asked was cancelled meanwhile.
+"""Connections to SQLite that do at once what needs no waiting, and finish what they began.
 
-An activity that times out, or a request whose client hangs up, is cancelled while a statement runs in the
-connection's thread. Left alone, the statement may still begin a transaction that nobody knows of, and its
-write lock outlives the connection that was thrown away: measured, the ledger was locked until the restart.
+A statement of ours takes SQLite some microseconds, its way through the connection's thread and back a quarter
+of a millisecond. So only what waits goes that way: for another process, or for the disk.
+
+An activity that times out, or a request whose client hangs up, is cancelled while the thread is at work. Left
+alone, a statement may still begin a transaction that nobody knows of, and its write lock outlives the
+connection that was thrown away: measured, the ledger was locked until the restart.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -19,10 +23,7 @@ T = TypeVar("T")
 
 
 class Statement(aiosqlite.Cursor):
-    """A statement and all its rows in one call of the connection's thread.
-
-    A plain cursor makes four (open, execute, fetch, close), and each costs more than SQLite's own work.
-    """
+    """A statement and all its rows in one step; a plain cursor takes four (open, execute, fetch, close)."""
 
     def __init__(self, connection: PatientConnection) -> None:
         super().__init__(connection, None)  # type: ignore[arg-type]  # made in the thread, which owns it
@@ -30,12 +31,12 @@ class Statement(aiosqlite.Cursor):
 
     async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Statement:
         """Execute, and read everything that it returns."""
-        self._rows = await self._connection._execute(self._run, sql, parameters or ())
+        self._rows = await self._connection.run(partial(self._run, sql, parameters or ()))
         return self
 
     async def executemany(self, sql: str, parameters: Iterable[Iterable[Any]]) -> Statement:
         """Execute for each set of parameters; nothing is returned."""
-        await self._connection._execute(self._run_many, sql, parameters)
+        await self._connection.run(partial(self._run_many, sql, list(parameters)))
         return self
 
     async def fetchall(self) -> list[Any]:
@@ -57,9 +58,37 @@ class Statement(aiosqlite.Cursor):
 class PatientConnection(aiosqlite.Connection):
     """A connection whose calls are always waited for, and that leaves no transaction behind when closed."""
 
+    def __init__(self, connector: Callable[[], sqlite3.Connection], patience: float) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        self._thread.daemon = True  # it does not keep the process alive, as with those that SQLAlchemy makes
+        self._patience = patience
+
     def cursor(self, _cursor_class: Any = None) -> Statement:  # type: ignore[override]
         """A statement to execute."""
         return Statement(self)
+
+    async def run(self, statement: Callable[[], T]) -> T:
+        """Run a statement at once or, where another process is in its way, as soon as that one is done.
+
+        Raises sqlite3.OperationalError when it has waited in vain.
+        """
+        try:
+            return statement()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        return await self._execute(self._patiently, statement)
+
+    def _patiently(self, statement: Callable[[], T]) -> T:
+        self._conn.execute(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
+        try:
+            return statement()
+        finally:
+            self._conn.execute("PRAGMA busy_timeout = 0")
+
+    async def rollback(self) -> None:
+        """Undo what is open, which waits for nobody."""
+        self._conn.rollback()
 
     async def _execute(self, fn: Callable[..., T], *args: Any, **options: Any) -> T:
         call: Coroutine[Any, Any, T] = super()._execute(fn, *args, **options)  # type: ignore[no-untyped-call]
@@ -70,19 +99,15 @@ class PatientConnection(aiosqlite.Connection):
 
         Source: sqlite.org/c3ref/close.html.
         """
-        await to_the_end(self._undo_and_close())
-
-    async def _undo_and_close(self) -> None:
         with suppress(ValueError, sqlite3.Error):
             await self.rollback()
-        await super().close()
+        await to_the_end(super().close())
 
 
-def connect(path: str, **options: Any) -> PatientConnection:
-    """Like `aiosqlite.connect`, in a thread that does not keep the process alive."""
-    connection = PatientConnection(lambda: sqlite3.connect(path, **options), iter_chunk_size=64)
-    connection._thread.daemon = True  # as SQLAlchemy does for those it makes itself
-    return connection
+def connect(path: str, *, timeout: float, **options: Any) -> PatientConnection:
+    """Like `aiosqlite.connect`. `timeout`: how long a statement waits for another process, in seconds."""
+    options |= {"timeout": 0, "check_same_thread": False}
+    return PatientConnection(lambda: sqlite3.connect(path, **options), timeout)
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -7,6 +7,7 @@ import random
 import sqlite3
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from ledger import patient
@@ -25,8 +26,8 @@ async def test_a_call_ends_before_its_cancellation_arrives(tmp_path: Path) -> No
     path = tmp_path / "ledger.db"
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    connection = await patient.connect(str(path), isolation_level=None, timeout=5)
-    begins = asyncio.ensure_future(connection.execute("BEGIN IMMEDIATE"))
+    connection = await patient.connect(str(path), timeout=5, isolation_level=None)
+    begins = asyncio.ensure_future(connection.cursor().execute("BEGIN IMMEDIATE"))
     for _ in range(3):
         await asyncio.sleep(0.01)
         begins.cancel()
@@ -41,11 +42,24 @@ async def test_a_call_ends_before_its_cancellation_arrives(tmp_path: Path) -> No
     other.close()
 
 
+async def test_who_waits_in_vain_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    connection = await patient.connect(str(path), timeout=0.05, isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        await connection.cursor().execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    await connection.cursor().execute("BEGIN IMMEDIATE")
+    await connection.close()
+    other.close()
+
+
 async def test_a_connection_that_is_closed_undoes_what_it_began_whoever_keeps_its_cursor(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "ledger.db"
-    connection = await patient.connect(str(path), isolation_level=None)
+    connection = await patient.connect(str(path), timeout=5, isolation_level=None)
     await connection.execute("CREATE TABLE notes (words TEXT)")
     await connection.execute("BEGIN IMMEDIATE")
     kept = await connection.execute("INSERT INTO notes VALUES ('x') RETURNING words")

@@ -103,7 +103,6 @@ class TestOpening:
         async with database.read() as session:
             assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
             assert await session.scalar(text("PRAGMA foreign_keys")) == 1
-            assert await session.scalar(text("PRAGMA busy_timeout")) == 15000
 
 
 class TestUrls:
