@@ -205,6 +205,7 @@ class CaseState(Value):
     notice_wanted_since: datetime | None = None  # the date first moved for want of a notice
     reviewed: bool = False  # a person looked at a frozen case and released it
     undelivered: tuple[tuple[str, Channel], ...] = ()  # messages of which that is known before their fate
+    taken: tuple[tuple[str, Channel], ...] = ()  # likewise, those that a provider took
     unsaid: tuple[str, ...] = ()  # messages of other cases that spoke of this one and did not arrive
     reply_waits: bool = False  # the customer wrote something that a person must read
     risk: Level | None = None  # the customer's, when the case was opened

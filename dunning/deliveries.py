@@ -7,7 +7,7 @@ message of another case that did not arrive was told nothing, and is told anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from dunning.values import Channel, Value
 
 Delivery = Literal["taken", "deferred", "sent", "delivered", "read", "undelivered"]
 Matter = Literal["accepted", "undelivered"]
+_Message = tuple[str, Channel]  # the step, and how it was sent
 
 #: A word of a higher rank replaces one of a lower rank, never the other way round.
 _RANKS: Mapping[Delivery, int] = {
@@ -32,7 +33,7 @@ _MAY_CHANGE = frozenset({"accepted", "unknown"})
 _SAID = _MAY_CHANGE | {"merged", "shadow"}
 _REMEMBERED = 20
 #: Where a case keeps what was told of messages.
-KNOWN = ("sent", "undelivered", "unsaid")
+KNOWN = ("sent", "undelivered", "taken", "unsaid")
 #: The hints of this kind to a case, and what they say.
 HINTS: Mapping[str, str] = {
     "message.accepted": "the provider took it after all",
@@ -104,23 +105,31 @@ def take_in(state: CaseState, event: BillingEvent) -> CaseState:
     about = (event.step, Channel(event.channel))
     sent = tuple(_retold(one, event) if (one.step, one.channel) == about else one for one in state.sent)
     changes: dict[str, Any] = {"sent": sent}
-    if event.type == "message.undelivered":
-        if not state.was_sent(*about):
-            changes["undelivered"] = (*(u for u in state.undelivered if u != about), about)[-_REMEMBERED:]
-        if state.invoice.status not in ("paid", "void", "gone"):
-            changes["stale"] = True
-    return state if sent == state.sent and "undelivered" not in changes else state.model_copy(update=changes)
+    if not state.was_sent(*about):
+        early = "undelivered" if event.type == "message.undelivered" else "taken"
+        changes[early] = (*_without(about, getattr(state, early)), about)[-_REMEMBERED:]
+    elif sent == state.sent:
+        return state
+    if event.type == "message.undelivered" and state.invoice.status not in ("paid", "void", "gone"):
+        changes["stale"] = True
+    return state.model_copy(update=changes)
 
 
 def remembered(state: CaseState, sent: Sent) -> CaseState:
-    """The case with a message that was just handed over, of which worse may be known already."""
+    """The case with a message that was just handed over, of which more may be known already."""
     if sent.said_by in state.unsaid:
         return state
     about = (sent.step, sent.channel)
     if about in state.undelivered and sent.fate in _MAY_CHANGE:
         sent = sent.model_copy(update={"fate": "undelivered"})
-    rest = tuple(known for known in state.undelivered if known != about)
-    return state.model_copy(update={"sent": (*state.sent, sent), "undelivered": rest})
+    elif about in state.taken and sent.fate == "unknown":
+        sent = sent.model_copy(update={"fate": "accepted"})
+    rest = {early: _without(about, getattr(state, early)) for early in ("undelivered", "taken")}
+    return state.model_copy(update={"sent": (*state.sent, sent), **rest})
+
+
+def _without(about: _Message, messages: Sequence[_Message]) -> tuple[_Message, ...]:
+    return tuple(known for known in messages if known != about)
 
 
 def _unsaid(state: CaseState, event: BillingEvent) -> CaseState:

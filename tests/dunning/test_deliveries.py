@@ -107,6 +107,18 @@ class TestCase:
 
         assert (after.sent[0].fate, after.undelivered) == ("undelivered", ())
 
+    def test_a_word_that_it_was_taken_may_be_faster_than_the_sender_who_does_not_know(self) -> None:
+        early = evolve(opened(), told("accepted"), STANDARD)
+        assert evolve(early, told("accepted"), STANDARD) == early
+
+        after = evolve(early, sent("unknown"), STANDARD)
+
+        assert [(s.fate, s.at) for s in after.sent] == [("accepted", DAY0)]
+        assert after.taken == ()
+        assert evolve(early, sent("failed"), STANDARD).sent[0].fate == "failed"
+        bounced = evolve(early, told("undelivered"), STANDARD)
+        assert evolve(bounced, sent("unknown"), STANDARD).sent[0].fate == "undelivered"
+
     def test_what_only_another_message_said_that_bounced_is_due_again(self) -> None:
         run = Run(opened("stolen_card"), intercept=told_elsewhere)
         run.until(1)
