@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import stripe
@@ -26,6 +28,7 @@ class StripeHttp(stripe.HTTPClient):
         super().__init__()
         self._patience = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
+        self._proxies: dict[str, str | None] = {}
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -42,7 +45,10 @@ class StripeHttp(stripe.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """One request. Raises stripe.APIConnectionError, which the SDK retries."""
         try:
-            async with self._open().request(method, url, headers=headers, data=post_data) as answer:
+            proxy = self._proxy_to(url)
+            async with self._open().request(
+                method, url, headers=headers, data=post_data, proxy=proxy
+            ) as answer:
                 return await answer.read(), answer.status, answer.headers
         except (aiohttp.ClientError, TimeoutError) as error:
             told = f"Stripe gave no answer: {type(error).__name__}"
@@ -62,6 +68,17 @@ class StripeHttp(stripe.HTTPClient):
         """Connections of an event loop are closed there."""
         raise NotImplementedError("close_async it")
 
+    def _proxy_to(self, url: str) -> str | None:
+        """The proxy that the environment names for this address.
+
+        aiohttp would look it up for each call, in a thread, and with it a password in ~/.netrc, which it then
+        refuses to send beside the API key.
+        """
+        scheme, host, *_ = urlsplit(url)
+        if host not in self._proxies:
+            self._proxies[host] = None if proxy_bypass(host) else getproxies().get(scheme)
+        return self._proxies[host]
+
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             trusted = ssl.create_default_context(cafile=stripe.ca_bundle_path)
@@ -69,6 +86,5 @@ class StripeHttp(stripe.HTTPClient):
                 connector=aiohttp.TCPConnector(ssl=trusted, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._patience,
-                trust_env=True,  # proxies of the environment
             )
         return self._session
