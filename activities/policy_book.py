@@ -27,7 +27,7 @@ class PolicyBook:
             raise PolicyError(f"{name!r} is not the name of a policy: write letters, digits, - and _")
         own = self._folder / f"{name}.yaml" if self._folder is not None else None
         if own is not None and own.is_file():
-            policy = _own_policy(str(own), own.stat().st_mtime_ns, own.stat().st_size)
+            policy = _own_policy(own.read_text(encoding="utf-8"), own.name)
         else:
             policy = _shipped_policy(name, str(self._folder) if self._folder else "")
         if policy.name != name:
@@ -41,20 +41,15 @@ class PolicyBook:
         path = self._folder / SEGMENTS_FILE if self._folder is not None else None
         if path is None or not path.is_file():
             return Segments()
-        found = _own_segments(str(path), path.stat().st_mtime_ns, path.stat().st_size)
+        found = _own_segments(path.read_text(encoding="utf-8"), path.name)
         for segment in found.segments:
             self.load(segment.policy)
         return found
 
 
-@lru_cache(maxsize=8)
-def _own_segments(path: str, _changed: int, _size: int) -> Segments:
-    return parse_segments(Path(path).read_text(encoding="utf-8"), Path(path).name)
-
-
-@lru_cache(maxsize=64)
-def _own_policy(path: str, _changed: int, _size: int) -> Policy:
-    return parse_policy(Path(path).read_text(encoding="utf-8"), Path(path).name)
+# A file is read each time, since its owner may change it, and parsed once.
+_own_segments = lru_cache(maxsize=8)(parse_segments)
+_own_policy = lru_cache(maxsize=64)(parse_policy)
 
 
 @lru_cache(maxsize=64)
