@@ -16,6 +16,8 @@ from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
 from tests.page.conftest import link_of
 
+pytestmark = pytest.mark.xdist_group("browser")  # one browser for all
+
 HARD = "expired_card"
 LIMIT = 50_000
 

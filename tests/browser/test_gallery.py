@@ -10,7 +10,7 @@ import pytest
 from tests.browser.conftest import Tabs
 from tests.dunning.test_messages_locales import SHIPPED
 
-pytestmark = pytest.mark.xdist_group("gallery")  # it is written once
+pytestmark = pytest.mark.xdist_group("browser")  # one browser, and one gallery
 
 _NARROW = (360, 740)
 _SECTION = re.compile(r"<section.*?</section>", re.DOTALL)

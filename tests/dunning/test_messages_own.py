@@ -174,7 +174,7 @@ class _Page(HTMLParser):
             self.sections.append(found.get("id") or "")
 
 
-@pytest.mark.xdist_group("gallery")  # it is written once
+@pytest.mark.xdist_group("browser")  # where the gallery is written already
 class TestGallery:
     def test_has_an_index_and_a_page_for_every_locale(self, gallery: Path) -> None:
         names = sorted([*SHIPPED, OWN_LOCALE])
