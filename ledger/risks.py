@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -30,6 +31,7 @@ from ledger.tables import AttemptRow, CaseRow, ConsentRow, PromiseRow, RiskRow, 
 
 #: More of a customer's past than this changes no flag.
 _MOST = 200
+_Theirs = dict[str, str]  # the account and the customer
 
 
 class Risks:
@@ -59,13 +61,14 @@ class Risks:
 
     async def history(self, account: str, customer: str) -> History:
         """What is known of a customer, newest first; each fact names its row."""
+        theirs = {"account": account, "customer": customer}
         async with self._database.read() as session:
             return History(
-                attempts=await _attempts(session, account, customer),
-                cases=await _cases(session, account, customer),
-                broken_promises=await _broken_promises(session, account, customer),
-                dead_channels=await _dead_channels(session, account, customer),
-                signals=await _signals(session, account, customer),
+                attempts=await _attempts(session, theirs),
+                cases=await _cases(session, theirs),
+                broken_promises=await _broken_promises(session, theirs),
+                dead_channels=await _dead_channels(session, theirs),
+                signals=await _signals(session, theirs),
             )
 
     async def assessed(
@@ -133,9 +136,7 @@ class Risks:
             return tuple((row[0], row[1]) for row in await session.execute(query.limit(limit)))
 
 
-async def _attempts(session: AsyncSession, account: str, customer: str) -> tuple[PastAttempt, ...]:
-    mine = and_(col(AttemptRow.account) == account, col(AttemptRow.customer) == customer)
-    query = select(AttemptRow).where(mine).order_by(col(AttemptRow.reserved_at).desc()).limit(_MOST)
+async def _attempts(session: AsyncSession, theirs: _Theirs) -> tuple[PastAttempt, ...]:
     return tuple(
         PastAttempt(
             fact=f"attempts/{row.invoice_id}/{row.number}",
@@ -146,7 +147,7 @@ async def _attempts(session: AsyncSession, account: str, customer: str) -> tuple
             funding=row.funding,
             expires_at=_expires_at(row.expiry),
         )
-        for row in await session.scalars(query)
+        for row in await session.scalars(_attempts_of(), theirs)
     )
 
 
@@ -158,39 +159,24 @@ def _expires_at(expiry: str | None) -> datetime | None:
     return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
-def _of_case(account: str, customer: str) -> Any:
-    return and_(col(CaseRow.account) == account, col(CaseRow.customer) == customer)
-
-
-async def _cases(session: AsyncSession, account: str, customer: str) -> tuple[PastCase, ...]:
-    query = select(CaseRow).where(_of_case(account, customer)).order_by(col(CaseRow.opened_at).desc())
-    rows = (await session.scalars(query.limit(_MOST))).all()
+async def _cases(session: AsyncSession, theirs: _Theirs) -> tuple[PastCase, ...]:
     return tuple(
         PastCase(
             fact=f"cases/{row.id}", opened_at=row.opened_at, recovered=row.outcome is Outcome.RECOVERED
         )
-        for row in rows
+        for row in await session.scalars(_cases_of(), theirs)
         if row.outcome is not Outcome.NOT_APPLICABLE
     )
 
 
-async def _broken_promises(session: AsyncSession, account: str, customer: str) -> tuple[Said, ...]:
-    query = (
-        select(PromiseRow)
-        .join(CaseRow, col(CaseRow.id) == col(PromiseRow.case_id))
-        .where(_of_case(account, customer), col(PromiseRow.state) == "broken")
-        .order_by(col(PromiseRow.at).desc())
-        .limit(_MOST)
-    )
-    rows = await session.scalars(query)
+async def _broken_promises(session: AsyncSession, theirs: _Theirs) -> tuple[Said, ...]:
+    rows = await session.scalars(_broken_promises_of(), theirs)
     return tuple(Said(fact=f"promises/{row.case_id}/{row.index}", at=row.at) for row in rows)
 
 
-async def _dead_channels(session: AsyncSession, account: str, customer: str) -> tuple[Said, ...]:
+async def _dead_channels(session: AsyncSession, theirs: _Theirs) -> tuple[Said, ...]:
     """The channels whose newest statement is a no."""
-    mine = and_(col(ConsentRow.account) == account, col(ConsentRow.customer) == customer)
-    query = select(ConsentRow).where(mine).order_by(col(ConsentRow.at), col(ConsentRow.id))
-    newest = {row.channel: row for row in await session.scalars(query)}
+    newest = {row.channel: row for row in await session.scalars(_consents_of(), theirs)}
     return tuple(
         Said(fact=f"consents/{row.id}", at=row.at, what=str(channel))
         for channel, row in sorted(newest.items())
@@ -198,9 +184,7 @@ async def _dead_channels(session: AsyncSession, account: str, customer: str) -> 
     )
 
 
-async def _signals(session: AsyncSession, account: str, customer: str) -> tuple[Signal, ...]:
-    mine = and_(col(SignalRow.account) == account, col(SignalRow.customer) == customer)
-    query = select(SignalRow).where(mine).order_by(col(SignalRow.at).desc(), col(SignalRow.key)).limit(_MOST)
+async def _signals(session: AsyncSession, theirs: _Theirs) -> tuple[Signal, ...]:
     return tuple(
         Signal(
             fact=f"signals/{row.kind}/{row.key}",
@@ -209,8 +193,50 @@ async def _signals(session: AsyncSession, account: str, customer: str) -> tuple[
             text=row.text,
             until=row.until,
         )
-        for row in await session.scalars(query)
+        for row in await session.scalars(_signals_of(), theirs)
     )
+
+
+# Statements are built once: building one costs more than executing it.
+
+
+@cache
+def _attempts_of() -> Select[AttemptRow]:
+    newest = col(AttemptRow.reserved_at).desc()
+    return select(AttemptRow).where(_of_customer(AttemptRow)).order_by(newest).limit(_MOST)
+
+
+@cache
+def _cases_of() -> Select[CaseRow]:
+    newest = col(CaseRow.opened_at).desc()
+    return select(CaseRow).where(_of_customer(CaseRow)).order_by(newest).limit(_MOST)
+
+
+@cache
+def _broken_promises_of() -> Select[PromiseRow]:
+    return (
+        select(PromiseRow)
+        .join(CaseRow, col(CaseRow.id) == col(PromiseRow.case_id))
+        .where(_of_customer(CaseRow), col(PromiseRow.state) == "broken")
+        .order_by(col(PromiseRow.at).desc())
+        .limit(_MOST)
+    )
+
+
+@cache
+def _consents_of() -> Select[ConsentRow]:
+    oldest = (col(ConsentRow.at), col(ConsentRow.id))
+    return select(ConsentRow).where(_of_customer(ConsentRow)).order_by(*oldest)
+
+
+@cache
+def _signals_of() -> Select[SignalRow]:
+    newest = (col(SignalRow.at).desc(), col(SignalRow.key))
+    return select(SignalRow).where(_of_customer(SignalRow)).order_by(*newest).limit(_MOST)
+
+
+def _of_customer(row: Any) -> ColumnElement[bool]:
+    return and_(col(row.account) == bindparam("account"), col(row.customer) == bindparam("customer"))
 
 
 def _record(row: RiskRow) -> RiskRecord:
