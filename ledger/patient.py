@@ -1,7 +1,9 @@
 """Connections to SQLite that do at once what needs no waiting, and finish what they began.
 
 A statement of ours takes SQLite some microseconds, its way through the connection's thread and back a quarter
-of a millisecond. So only what waits goes that way: for another process, or for the disk.
+of a millisecond. So only what waits goes that way: for another process, or for the disk. A long read holds
+the event loop up meanwhile (counting 50,000 cases for /metrics: a quarter of a second, on a slow machine):
+a ledger of that size belongs on PostgreSQL.
 
 An activity that times out, or a request whose client hangs up, is cancelled while the thread is at work. Left
 alone, a statement may still begin a transaction that nobody knows of, and its write lock outlives the
@@ -26,7 +28,7 @@ class Statement(aiosqlite.Cursor):
     """A statement and all its rows in one step; a plain cursor takes four (open, execute, fetch, close)."""
 
     def __init__(self, connection: PatientConnection) -> None:
-        super().__init__(connection, None)  # type: ignore[arg-type]  # made in the thread, which owns it
+        super().__init__(connection, None)  # type: ignore[arg-type]  # made when it is executed
         self._connection, self._rows = connection, list[Any]()
 
     async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Statement:
@@ -75,7 +77,7 @@ class PatientConnection(aiosqlite.Connection):
         try:
             return statement()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
         return await self._execute(self._patiently, statement)
 
