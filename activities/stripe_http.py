@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -28,7 +28,7 @@ class StripeHttp(stripe.HTTPClient):
         super().__init__()
         self._patience = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
-        self._proxies: dict[str, str | None] = {}
+        self._proxies: dict[tuple[str, str], str | None] = {}
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -64,20 +64,16 @@ class StripeHttp(stripe.HTTPClient):
             await self._session.close()
             self._session = None
 
-    def close(self) -> NoReturn:
-        """Connections of an event loop are closed there."""
-        raise NotImplementedError("close_async it")
-
     def _proxy_to(self, url: str) -> str | None:
         """The proxy that the environment names for this address.
 
         aiohttp would look it up for each call, in a thread, and with it a password in ~/.netrc, which it then
         refuses to send beside the API key.
         """
-        scheme, host, *_ = urlsplit(url)
-        if host not in self._proxies:
-            self._proxies[host] = None if proxy_bypass(host) else getproxies().get(scheme)
-        return self._proxies[host]
+        scheme, host = urlsplit(url)[:2]
+        if (scheme, host) not in self._proxies:
+            self._proxies[scheme, host] = None if proxy_bypass(host) else getproxies().get(scheme)
+        return self._proxies[scheme, host]
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
