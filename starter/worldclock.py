@@ -8,7 +8,7 @@ experimental: this is the only module that knows it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import datetime, timedelta
 
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -40,16 +40,15 @@ class WorldClock:
         Workflows that are left out stay behind and are brought along whenever they are named.
         """
         target = await self._control.set_clock(to + MARGIN)
-        await asyncio.gather(*(self._bring(case, target) for case in cases))
+        await asyncio.gather(*(_if_it_runs(self._bring(case, target)) for case in cases))
 
     async def settle(self, cases: Iterable[str]) -> None:
         """Wait until webhooks are delivered and these workflows have done what they asked for."""
         await self._control.drain()
-        await asyncio.gather(*(self._skip(case, _SETTLING) for case in cases))
+        await asyncio.gather(*(_if_it_runs(self._skip(case, _SETTLING)) for case in cases))
 
     async def _bring(self, case: str, target: datetime) -> None:
-        handle = self._client.get_workflow_handle(case)
-        found = await handle.describe()
+        found = await self._client.get_workflow_handle(case).describe()
         if found.status is not WorkflowExecutionStatus.RUNNING:
             return
         skipped = found.raw_description.workflow_extended_info.time_skipping_info
@@ -59,9 +58,14 @@ class WorldClock:
             await self._skip(case, ahead)
 
     async def _skip(self, case: str, ahead: timedelta) -> None:
-        """A skip waits until the workflow is idle, which makes it a barrier. A closed case is at its end."""
-        try:
-            await self._skipper.fast_forward(self._client.get_workflow_handle(case), ahead)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+        """A skip waits until the workflow is idle, which makes it a barrier."""
+        await self._skipper.fast_forward(self._client.get_workflow_handle(case), ahead)
+
+
+async def _if_it_runs(act: Awaitable[None]) -> None:
+    """Do it, unless the workflow has ended or not begun."""
+    try:
+        await act
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
