@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,11 @@ from starter.errors import CaseNotFound, EngineUnavailable
 from starter.settings import Settings
 from starter.stack import SANDBOX_PORT, Addresses
 from tests.docs.markdown import ROOT, Block, blocks
-from tests.e2e.commands import VENV, environment, line_of, started
+from tests.e2e.commands import VENV, environment
+from tests.fixtures.stack import DevStack
 from tests.fixtures.temporal import eventually
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]  # one stack at a time
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
 
 #: What the README writes, and which the reader replaces.
 INVOICE, SANDBOX = "in_123", f"http://127.0.0.1:{SANDBOX_PORT}"
@@ -70,21 +69,12 @@ async def run(block: Block, *replaced: tuple[str, str]) -> dict[str, Any]:
     return names
 
 
-@pytest.fixture(scope="module")
-def where() -> Iterator[Addresses]:
-    """`make dev ARGS=--json`."""
-    with started([VENV / "bin" / "dunning", "dev", "--json"]) as command:
-        printed = line_of(command.stdout)
-        assert printed, command.communicate()[1]
-        yield Addresses(**json.loads(printed))
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def reader(where: Addresses) -> Reader:
+async def reader(dev: DevStack) -> Reader:
     """Fails an invoice as the README says; its case appears by itself."""
-    names = await run(STARTER, (SANDBOX, where.sandbox))
+    names = await run(STARTER, (SANDBOX, dev.where.sandbox))
     invoice = names["invoice"].id
-    settings = Settings(_env_file=None, temporal_variables={"TEMPORAL_ADDRESS": where.temporal})
+    settings = Settings(_env_file=None, temporal_variables={"TEMPORAL_ADDRESS": dev.where.temporal})
     client = await DunningClient.connect(settings)
 
     async def there() -> bool:
@@ -94,7 +84,7 @@ async def reader(where: Addresses) -> Reader:
             return False
 
     await eventually(there, f"the case of {invoice} appears")
-    return Reader(where, invoice, client)
+    return Reader(dev.where, invoice, client)
 
 
 async def test_backend_code_starts_and_reads_a_case(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import psutil
@@ -24,32 +20,17 @@ from starter.demo.conductor import Story
 from starter.demo.doings import Member
 from starter.errors import CaseNotFound, EngineUnavailable
 from starter.settings import Settings
-from starter.stack import SANDBOX_PORT, STRIPE_KEY, Addresses
-from tests.e2e.commands import VENV, descendants, line_of, run, started
+from starter.stack import SANDBOX_PORT, STRIPE_KEY
+from tests.e2e.commands import descendants, run
+from tests.fixtures.stack import DevStack
 from tests.fixtures.temporal import eventually
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("stack")]  # one stack at a time
-
-
-@pytest.fixture(scope="module")
-def dev() -> Iterator[tuple[subprocess.Popen[str], Addresses, str]]:
-    """The running command, what it printed, and what it said before. The sandbox's usual port is taken."""
-    with ExitStack() as stack:
-        busy = stack.enter_context(socket.socket())
-        busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):  # taken by somebody else: as good
-            busy.bind(("127.0.0.1", SANDBOX_PORT))
-            busy.listen()
-        command = stack.enter_context(started([VENV / "bin" / "dunning", "dev", "--json"]))
-        printed = line_of(command.stdout)
-        assert printed, command.communicate()[1]
-        notice = line_of(command.stderr)
-        yield command, Addresses(**json.loads(printed)), notice
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("stack")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def client(dev: tuple[object, Addresses, str]) -> AsyncIterator[DunningClient]:
-    settings = Settings(_env_file=None, temporal_variables={"TEMPORAL_ADDRESS": dev[1].temporal})
+async def client(dev: DevStack) -> AsyncIterator[DunningClient]:
+    settings = Settings(_env_file=None, temporal_variables={"TEMPORAL_ADDRESS": dev.where.temporal})
     yield await DunningClient.connect(settings)
 
 
@@ -83,18 +64,18 @@ async def wait_for_case(client: DunningClient, invoice: str) -> None:
     await eventually(there, f"the case of {invoice} appears")
 
 
-def test_a_busy_port_is_replaced_by_a_free_one_and_said(dev: tuple[object, Addresses, str]) -> None:
-    _, where, notice = dev
-    assert "is busy" in notice
+def test_a_busy_port_is_replaced_by_a_free_one_and_said(dev: DevStack) -> None:
+    where = dev.where
+    assert "is busy" in dev.notice
     assert not where.sandbox.endswith(f":{SANDBOX_PORT}")
     assert where.task_queue == "dunning"
     assert where.webhook_secret.startswith("whsec_")
 
 
 async def test_a_script_fails_an_invoice_and_its_case_appears(
-    dev: tuple[object, Addresses, str], client: DunningClient
+    dev: DevStack, client: DunningClient
 ) -> None:
-    _, invoice = fail_an_invoice(dev[1].sandbox)
+    _, invoice = fail_an_invoice(dev.where.sandbox)
 
     await wait_for_case(client, invoice)
 
@@ -103,13 +84,13 @@ async def test_a_script_fails_an_invoice_and_its_case_appears(
 
 
 async def test_the_command_that_the_demo_prints_grants_more_time(
-    dev: tuple[object, Addresses, str], client: DunningClient
+    dev: DevStack, client: DunningClient
 ) -> None:
-    customer, invoice = fail_an_invoice(dev[1].sandbox)
+    customer, invoice = fail_an_invoice(dev.where.sandbox)
     await wait_for_case(client, invoice)
     before = await client.status(invoice)
 
-    printed = extend_command(Story(Member(CAST[-1], customer, "", invoice), datetime.now(UTC)), dev[1])
+    printed = extend_command(Story(Member(CAST[-1], customer, "", invoice), datetime.now(UTC)), dev.where)
     pasted = await asyncio.to_thread(run, printed)
 
     assert pasted.returncode == 0, pasted.stderr
@@ -117,14 +98,13 @@ async def test_the_command_that_the_demo_prints_grants_more_time(
     assert after.grace_ends_at - before.grace_ends_at == timedelta(days=7)
 
 
-def test_sigterm_ends_every_process_it_started(dev: tuple[subprocess.Popen[str], Addresses, str]) -> None:
+def test_sigterm_ends_every_process_it_started(dev: DevStack) -> None:
     """The last test of this file: the others need the stack."""
-    command, _, _ = dev
-    family = descendants(command.pid)
+    family = descendants(dev.command.pid)
     assert len(family) >= 4  # Temporal, the sandbox, the app, the worker
 
-    command.send_signal(signal.SIGTERM)
-    status = command.wait(timeout=40)
+    dev.command.send_signal(signal.SIGTERM)
+    status = dev.command.wait(timeout=40)
 
     assert status == 0
     assert psutil.wait_procs(family, timeout=10)[1] == []
