@@ -45,8 +45,9 @@ def _certificates_are_read_once() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    """All is imported."""
+    """All is imported. A session of some minutes may keep more garbage than a worker of weeks."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
     gc.enable()
 
 
