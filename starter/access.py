@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import Request
+from fastapi import Depends, Request
 
 from starter.errors import Forbidden, RateLimited, Unauthorized
 from starter.settings import Scope, Settings
@@ -67,26 +67,35 @@ class Gate:
         self._settings = settings
         self._throttle = Throttle(settings.dunning_api_requests_per_minute)
 
-    def requires(self, scope: Scope, *, typed: bool = False) -> Callable[[Request], Awaitable[Caller]]:
-        """A dependency that gives the caller (see `allow`). Raises Unauthorized, Forbidden or RateLimited."""
-
-        async def dependency(request: Request) -> Caller:
-            host = request.client.host if request.client else ""
-            try:
-                caller = allow(self._settings, request, scope, typed=typed)
-            except (Unauthorized, Forbidden) as refusal:
-                path = request.url.path
-                log.warning("API call refused", code=refusal.code, why=refusal.message, path=path, host=host)
-                self._count(f"host {host}")
-                raise
-            self._count(caller.name or f"host {host}")
-            return caller
-
-        return dependency
+    def admit(self, request: Request, scope: Scope, *, typed: bool = False) -> Caller:
+        """The caller (see `allow`). Raises Unauthorized, Forbidden or RateLimited."""
+        host = request.client.host if request.client else ""
+        try:
+            caller = allow(self._settings, request, scope, typed=typed)
+        except (Unauthorized, Forbidden) as refusal:
+            path = request.url.path
+            log.warning("API call refused", code=refusal.code, why=refusal.message, path=path, host=host)
+            self._count(f"host {host}")
+            raise
+        self._count(caller.name or f"host {host}")
+        return caller
 
     def _count(self, name: str) -> None:
         if seconds := self._throttle.wait(name):
             raise RateLimited(f"too many requests: try again in {seconds} s", seconds)
+
+
+def requires(scope: Scope, *, typed: bool = False) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency that gives the caller whom the app's own gate admits."""
+
+    async def dependency(request: Request) -> Caller:
+        gate: Gate = request.app.state.gate
+        return gate.admit(request, scope, typed=typed)
+
+    return dependency
+
+
+READER, SUPPORTER = Depends(requires("read")), Depends(requires("support"))
 
 
 def _bearer(header: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ledger import Ledger
-from starter.access import Caller, Gate
+from starter.access import READER, SUPPORTER, Caller
 from starter.api_models import Account, errors
 from starter.errors import CustomerUnknown
+from starter.services import SERVICES, Services
 
 CustomerId = Annotated[
     str, Path(pattern=r"^cus_[A-Za-z0-9_]+$", max_length=255, description="Stripe's id", examples=["cus_Qx1"])
@@ -51,40 +51,42 @@ class RiskView(BaseModel):
     assessed_at: datetime
 
 
-def add_risk(router: APIRouter, gate: Gate, ledger: Ledger) -> None:
-    """The routes under `/customers/{customer_id}` that concern risk."""
-    reader, supporter = Depends(gate.requires("read")), Depends(gate.requires("support"))
+router = APIRouter()
 
-    @router.get(
-        "/customers/{customer_id}/risk",
-        dependencies=[reader],
-        response_model=RiskView,
-        responses=errors(404),
-    )
-    async def risk(customer_id: CustomerId, account: Account = "") -> Any:
-        """A customer's risk, with the facts behind each flag."""
-        found = await ledger.risks.get(account, customer_id)
-        if found is None:
-            raise CustomerUnknown(f"{customer_id} was never assessed: check the id, or wait for the review")
-        return {name: getattr(found, name) for name in RiskView.model_fields} | {
-            "flags": [flag.model_dump() for flag in found.flags]
-        }
 
-    @router.post(
-        "/customers/{customer_id}/flags", status_code=202, response_model=FlagBody, responses=errors()
+@router.get(
+    "/customers/{customer_id}/risk",
+    dependencies=[READER],
+    response_model=RiskView,
+    responses=errors(404),
+)
+async def risk(customer_id: CustomerId, account: Account = "", its: Services = SERVICES) -> Any:
+    """A customer's risk, with the facts behind each flag."""
+    found = await its.ledger.risks.get(account, customer_id)
+    if found is None:
+        raise CustomerUnknown(f"{customer_id} was never assessed: check the id, or wait for the review")
+    return {name: getattr(found, name) for name in RiskView.model_fields} | {
+        "flags": [flag.model_dump() for flag in found.flags]
+    }
+
+
+@router.post("/customers/{customer_id}/flags", status_code=202, response_model=FlagBody, responses=errors())
+async def flag(
+    customer_id: CustomerId,
+    body: FlagBody,
+    account: Account = "",
+    caller: Caller = SUPPORTER,
+    its: Services = SERVICES,
+) -> FlagBody:
+    """Post a flag of the business's own. It counts from the next review or case of the customer."""
+    await its.ledger.risks.told(
+        account=account,
+        customer=customer_id,
+        kind="backend",
+        key=body.name,
+        at=datetime.now(UTC),
+        by=caller.signs(None),
+        text=f"{body.name}: {body.text}",
+        until=body.until,
     )
-    async def flag(
-        customer_id: CustomerId, body: FlagBody, account: Account = "", caller: Caller = supporter
-    ) -> FlagBody:
-        """Post a flag of the business's own. It counts from the next review or case of the customer."""
-        await ledger.risks.told(
-            account=account,
-            customer=customer_id,
-            kind="backend",
-            key=body.name,
-            at=datetime.now(UTC),
-            by=caller.signs(None),
-            text=f"{body.name}: {body.text}",
-            until=body.until,
-        )
-        return body
+    return body

@@ -15,14 +15,15 @@ from starlette.responses import JSONResponse
 from temporalio.client import Client
 
 from ledger import Ledger, LedgerError, schema_is_current
-from starter import temporal
-from starter.api import api_router
+from starter import api, temporal
+from starter.access import Gate
 from starter.client import DunningClient
 from starter.errors import DunningError, RateLimited, Unauthorized
 from starter.limits import BodyLimit
 from starter.metrics import Metrics
 from starter.page.routes import is_configured, page_router
 from starter.refusals import error_response
+from starter.services import Services
 from starter.settings import Settings
 from starter.unsubscribe import add_unsubscribe
 from starter.webhooks.routes import add_webhooks
@@ -42,7 +43,9 @@ def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
     add_unsubscribe(app, settings, ledger)
     _add_health(app, settings, client, ledger, metrics)
     dunning = DunningClient.over(client, settings)
-    app.include_router(api_router(settings, dunning, ledger))
+    app.state.gate = Gate(settings)
+    app.state.services = Services(settings, dunning, ledger)
+    app.include_router(api.router)
     if is_configured(settings):
         app.include_router(page_router(settings, dunning, ledger))
     if not settings.dunning_api_keys:

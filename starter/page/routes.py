@@ -25,7 +25,7 @@ from dunning.messages.locales import nearest
 from dunning.messages.page_words import page_text
 from dunning.page import CUSTOMER
 from ledger import Ledger
-from starter.access import Gate
+from starter.access import requires
 from starter.client import DunningClient
 from starter.errors import CaseClosed, CaseNotFound, DunningError, EngineUnavailable, LeverRefused
 from starter.page.guard import RateLimit, headers
@@ -65,7 +65,7 @@ def is_configured(settings: Settings) -> bool:
 def page_router(settings: Settings, client: DunningClient, ledger: Ledger) -> APIRouter:
     """The routes of `/r/{token}`, and of the page as an operator sees it."""
     page = CustomerPage(settings, client, ledger)
-    operator = Depends(Gate(settings).requires("read", typed=True))
+    operator = Depends(requires("read", typed=True))
     router = APIRouter(include_in_schema=False, lifespan=page.connected)
     router.add_api_route("/r/{token}", page.show, methods=["GET", "HEAD"])
     router.add_api_route("/r/{token}", page.act, methods=["POST"])
