@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from fastapi import Depends, Request
 
+from dunning.networks import is_loopback
 from starter.errors import Forbidden, RateLimited, Unauthorized
 from starter.settings import Scope, Settings
 from starter.throttle import Throttle
@@ -131,16 +131,11 @@ def _only_from_here(request: Request) -> None:
     host = request.client.host if request.client else ""
     forwarded = any(name in request.headers for name in _FORWARDED)
     asked_for = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if not _is_loopback(host) or forwarded or not _is_loopback(asked_for):
+    if not _is_here(host) or forwarded or not _is_here(asked_for):
         raise Forbidden("no API key is configured, so only this machine may call: set DUNNING_API_KEYS")
     if request.headers.get("origin"):
         raise Forbidden("no API key is configured, so web pages may not call: set DUNNING_API_KEYS")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_here(host: str) -> bool:
+    return host == "localhost" or is_loopback(host)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, GrpcCompression
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig, TelemetryFilter
 
+from dunning.networks import is_loopback
 from starter.errors import EngineUnavailable, SettingsError
 from starter.settings import Settings
 
@@ -51,13 +53,27 @@ async def connect(settings: Settings, runtime: Runtime | None = None, *, lazy: b
         config = ClientConfig.load_client_connect_config(override_env_vars=settings.temporal_variables)
     except Exception as error:  # envconfig raises whatever its parser and its Rust core raise
         raise SettingsError([f"TEMPORAL_*: the configuration cannot be read: {error}"]) from error
-    config.setdefault("target_host", DEFAULT_ADDRESS)
+    target = config.pop("target_host", DEFAULT_ADDRESS)
     try:
-        return await Client.connect(**config, data_converter=data_converter(), runtime=runtime, lazy=lazy)
+        return await client_at(target, **config, runtime=runtime, lazy=lazy)
     except (RuntimeError, ValueError, TimeoutError) as error:
         raise EngineUnavailable(
-            f"Temporal does not answer at {config['target_host']}: start it, or mend TEMPORAL_ADDRESS"
+            f"Temporal does not answer at {target}: start it, or mend TEMPORAL_ADDRESS"
         ) from error
+
+
+async def client_at(target: str, **options: Any) -> Client:
+    """A client of the server at `target`, a host and port. `options` are those of `Client.connect`.
+
+    Nothing is compressed on the way to this machine: there is no line to spare, and it takes a worker and its
+    server a fifteenth of all their work.
+    """
+    host = target.rpartition(":")[0].strip("[]")
+    here = host == "localhost" or is_loopback(host)
+    compression = GrpcCompression.NONE if here else GrpcCompression.GZIP
+    return await Client.connect(
+        target, data_converter=data_converter(), grpc_compression=compression, **options
+    )
 
 
 async def is_serving(client: Client, timeout: timedelta) -> bool:

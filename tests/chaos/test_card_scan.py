@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from activities.context import SANDBOX_BUSINESS, Deps
@@ -26,7 +26,7 @@ from activities.interface import TASK_QUEUE
 from activities.policy_book import PolicyBook
 from activities.renewals import PAGE
 from dunning.expiry.scan import Scanned
-from starter.temporal import data_converter
+from starter.temporal import client_at
 from tests.chaos.hasty_worker import HastyWorker
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import Engine, running_engine
@@ -122,7 +122,7 @@ async def business(
 ) -> AsyncIterator[Business]:
     """A business with a namespace of its own, so that its workers may come and go."""
     address = temporal_env.client.service_client.config.target_host
-    client = await Client.connect(address, namespace=SCAN_NAMESPACE, data_converter=data_converter())
+    client = await client_at(address, namespace=SCAN_NAMESPACE)
     limit = {"STRIPE_ACTIVITIES_PER_SECOND": str(PER_SECOND), "DUNNING_LOG_LEVEL": "WARNING"}
     async with running_engine(client, sqlite_databases, tmp_path, workers=False, **limit) as engine:
         yield Business(engine, f"{await engine.now():%Y-%m}")
