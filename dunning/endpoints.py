@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dunning.announcements import EVENTS
-from dunning.networks import is_loopback, is_public
+from dunning.networks import is_public, is_this_machine
 from dunning.values import Value
 
 _ADDRESS = re.compile(r"https?://[!-~]+")
@@ -70,7 +70,7 @@ def url_problem(url: str, *, loopback: bool = False) -> str:
         return "is not an address: write one such as https://api.example.com/dunning"
     if parts.username is not None or parts.password is not None:
         return "holds a user name: events are signed, take it out"
-    if loopback and (is_loopback(host) or host == "localhost"):
+    if loopback and is_this_machine(host):
         return ""
     if parts.scheme != "https":
         return "is not encrypted: write https://"

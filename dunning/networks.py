@@ -44,6 +44,11 @@ def is_loopback(text: str) -> bool:
         return False
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host, by name or by address, is this machine."""
+    return host == "localhost" or is_loopback(host)
+
+
 def _is_public_v4(address: IPv4Address) -> bool:
     return address.is_global and not any(address in net for net in _NOT_V4)
 

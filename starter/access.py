@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from fastapi import Depends, Request
 
-from dunning.networks import is_loopback
+from dunning.networks import is_this_machine
 from starter.errors import Forbidden, RateLimited, Unauthorized
 from starter.settings import Scope, Settings
 from starter.throttle import Throttle
@@ -131,11 +131,7 @@ def _only_from_here(request: Request) -> None:
     host = request.client.host if request.client else ""
     forwarded = any(name in request.headers for name in _FORWARDED)
     asked_for = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if not _is_here(host) or forwarded or not _is_here(asked_for):
+    if not is_this_machine(host) or forwarded or not is_this_machine(asked_for):
         raise Forbidden("no API key is configured, so only this machine may call: set DUNNING_API_KEYS")
     if request.headers.get("origin"):
         raise Forbidden("no API key is configured, so web pages may not call: set DUNNING_API_KEYS")
-
-
-def _is_here(host: str) -> bool:
-    return host == "localhost" or is_loopback(host)

@@ -11,7 +11,7 @@ from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig, TelemetryFilter
 
-from dunning.networks import is_loopback
+from dunning.networks import is_this_machine
 from starter.errors import EngineUnavailable, SettingsError
 from starter.settings import Settings
 
@@ -68,8 +68,7 @@ async def client_at(target: str, **options: Any) -> Client:
     Nothing is compressed on the way to this machine: there is no line to spare, and it takes a worker and its
     server a fifteenth of all their work.
     """
-    host = target.rpartition(":")[0].strip("[]")
-    here = host == "localhost" or is_loopback(host)
+    here = is_this_machine(target.rpartition(":")[0].strip("[]"))
     compression = GrpcCompression.NONE if here else GrpcCompression.GZIP
     return await Client.connect(
         target, data_converter=data_converter(), grpc_compression=compression, **options
