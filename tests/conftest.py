@@ -17,7 +17,7 @@ gc.disable()
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-_FIXTURES = ("databases", "temporal", "engine", "gallery", "stack")
+_FIXTURES = ("command", "databases", "temporal", "engine", "gallery", "stack")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -26,8 +26,8 @@ from starter.worldclock import MARGIN, WorldClock
 from tests.chaos import weather
 from tests.chaos.books import Evidence
 from tests.chaos.fates import Act, Person, people
+from tests.fixtures.worker_process import WorkerProcess
 from tests.fixtures.worldtime import DAY
-from tests.workflows.test_kill import WorkerProcess
 from workflows.ids import invoice_dunning_id
 
 #: What falls due so closely together is done in one round.

@@ -27,10 +27,11 @@ from activities.policy_book import PolicyBook
 from activities.renewals import PAGE
 from dunning.expiry.scan import Scanned
 from starter.temporal import client_at
-from tests.chaos.hasty_worker import HastyWorker
+from tests.chaos import hasty_worker
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import Engine, running_engine
 from tests.fixtures.temporal import SCAN_NAMESPACE
+from tests.fixtures.worker_process import WorkerProcess
 from worker import make_workers
 from workflows.ids import card_of
 
@@ -69,7 +70,7 @@ class Business:
         )
 
     async def killed_at_page(
-        self, page: int, scan: WorkflowHandle[Any, Scanned], worker: HastyWorker
+        self, page: int, scan: WorkflowHandle[Any, Scanned], worker: WorkerProcess
     ) -> None:
         """Let the scan come to a page, and kill its worker while Stripe has the question."""
         control = self.engine.control
@@ -137,7 +138,7 @@ async def test_of_many_subscriptions_three_in_a_hundred_expire_and_the_worker_di
     await business.subscribers(EXPIRING, dies=True)
     await business.subscribers(ending, dies=True, cancel_at_period_end=True)
 
-    worker = HastyWorker(business.engine, tmp_path / "worker.log")
+    worker = WorkerProcess(business.engine, tmp_path / "worker.log", hasty_worker.main)
     await worker.start()
     scan = await business.scan("first")
     await business.killed_at_page(max(2, SUBSCRIPTIONS // PAGE // 2), scan, worker)

@@ -9,11 +9,12 @@ from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client
 
 from dunning.reconciliation import Kind
-from tests.chaos.hasty_worker import HastyWorker
+from tests.chaos import hasty_worker
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import running_engine
 from tests.fixtures.reconciling import begun, told
 from tests.fixtures.temporal import eventually
+from tests.fixtures.worker_process import WorkerProcess
 from tests.workflows.test_reconciliation import deaf
 
 
@@ -22,7 +23,7 @@ async def test_what_a_killed_worker_had_found_and_begun_is_neither_lost_nor_done
 ) -> None:
     patience = {"DUNNING_ACTIVITY_SECONDS": "2", "DUNNING_LOG_LEVEL": "WARNING"}
     async with running_engine(engine_client, sqlite_databases, tmp_path, workers=False, **patience) as engine:
-        worker = HastyWorker(engine, tmp_path / "worker.log")
+        worker = WorkerProcess(engine, tmp_path / "worker.log", hasty_worker.main)
         await worker.start()
         try:
             await deaf(engine)

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from tests.chaos import hasty_worker
 from tests.chaos.books import broken_promises
-from tests.chaos.hasty_worker import HastyWorker
 from tests.chaos.storm import Storm
 from tests.chaos.weather import CALLS
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import running_engine
+from tests.fixtures.worker_process import WorkerProcess
 
 SEED = int(os.environ.get("CHAOS_SEED") or 20261123)
 CASES = int(os.environ.get("CHAOS_CASES") or 40)
@@ -43,7 +44,7 @@ async def test_no_promise_is_broken_in_a_storm(
     async with running_engine(
         engine_client, sqlite_databases, tmp_path, workers=False, **IMPATIENT
     ) as engine:
-        worker = HastyWorker(engine, tmp_path / "worker.log")
+        worker = WorkerProcess(engine, tmp_path / "worker.log", hasty_worker.main)
         await worker.start()
         storm = Storm(worker, SEED, CASES, KILLS, brutal=BRUTAL)
         try:

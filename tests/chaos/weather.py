@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from sandbox.control_client import ControlClient
 from sandbox.rules import RequestFaultKind, Service
 from tests.fixtures.temporal import eventually
-from tests.workflows.test_kill import WorkerProcess
+from tests.fixtures.worker_process import WorkerProcess
 
 #: The engine's own calls to Stripe. Voiding is the dashboard's: no part of the storm.
 CALLS = r"^/v1/(?!invoices/[^/]+/void$)"

@@ -1,17 +1,13 @@
-"""A process that charges a few cards for many customers while another process does the same.
+"""Charges a few cards for many customers while another process does the same.
 
-It is told the database and a seed, says `ready`, waits for a line, lets several tasks reserve and complete
-attempts at moments of two simulated weeks, and prints those that it was granted: which card, when, and how
-they ended.
+Several tasks reserve and complete attempts at moments of two simulated weeks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from dunning.values import DeclineClass
@@ -22,7 +18,8 @@ TASKS = 4
 TRIES = 15
 CARDS = 4
 
-Granted = list[tuple[str, str, str]]
+#: Which card was charged, when, and how it ended.
+Granted = list[tuple[str, datetime, DeclineClass]]
 
 
 async def charge(ledger: Ledger, name: str, dice: random.Random) -> Granted:
@@ -45,21 +42,18 @@ async def charge(ledger: Ledger, name: str, dice: random.Random) -> Granted:
             "at": at,
         }
         await complete(ledger, number, invoice_id=invoice, **ended)
-        granted.append((card["fingerprint"], at.isoformat(), cls.value))
+        granted.append((card["fingerprint"], at, cls))
     return granted
 
 
-async def race(url: str, seed: str) -> Granted:
+def race(url: str, seed: str) -> Granted:
     """What all tasks of this process were granted."""
+    return asyncio.run(_race(url, seed))
+
+
+async def _race(url: str, seed: str) -> Granted:
     ledger = Ledger.open(url)
-    await ledger.ping()
-    print("ready", flush=True)  # noqa: T201
-    sys.stdin.readline()
     names = [f"{seed}_{task}" for task in range(TASKS)]
     granted = await asyncio.gather(*(charge(ledger, name, random.Random(name)) for name in names))
     await ledger.close()
     return [attempt for attempts in granted for attempt in attempts]
-
-
-if __name__ == "__main__":
-    print(json.dumps(asyncio.run(race(sys.argv[1], sys.argv[2]))))  # noqa: T201

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from dunning.values import Channel
 from ledger import Ledger, NotInLedger
+from tests.fixtures.processes import together
 from tests.ledger.acts import DAY, NOW, claim_case, claim_message, complete, heard, reserve
-from tests.ledger.racer import ROUNDS
-
-ROOT = Path(__file__).parents[2]
+from tests.ledger.racer import ROUNDS, race
 
 
 def times(states: Sequence[str], state: str) -> int:
@@ -87,19 +82,9 @@ class TestConcurrently:
 
     async def test_two_processes_share_attempts_and_messages(self, database_url: str, ledger: Ledger) -> None:
         await claim_case(ledger)
-        command = [sys.executable, "-m", "tests.ledger.racer", database_url]
-        racers = [
-            await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=PIPE, stdout=PIPE)
-            for _ in range(2)
-        ]
-        for racer in racers:
-            assert racer.stdout is not None
-            assert (await racer.stdout.readline()).strip() == b"ready"
 
-        outputs = await asyncio.gather(*(racer.communicate(b"go\n") for racer in racers))
+        won = await together(race, [database_url], [database_url])
 
-        assert [racer.returncode for racer in racers] == [0, 0]
-        won = [json.loads(output) for output, _ in outputs]
         for kind in ("attempts", "messages"):
             assert sorted(won[0][kind] + won[1][kind]) == list(range(1, ROUNDS + 1))
 

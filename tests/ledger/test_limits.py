@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from asyncio.subprocess import PIPE
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from dunning.values import DeclineClass, WaitingOn
 from ledger import Ledger
 from ledger.records import AttemptClaim, ChargeRecord
+from tests.fixtures.processes import together
 from tests.ledger.acts import DAY, NOW, claim_case, closing, complete, planned, reserve, summary
+from tests.ledger.limits_racer import race
 
-ROOT = Path(__file__).parents[2]
 MINUTE = timedelta(minutes=1)
 CARD = {"fingerprint": "fp_shared"}
 
@@ -100,21 +97,10 @@ class TestConcurrently:
     async def test_two_processes_never_exceed_a_limit_in_two_weeks(
         self, database_url: str, ledger: Ledger
     ) -> None:
-        command = [sys.executable, "-m", "tests.ledger.limits_racer", database_url]
-        racers = [
-            await asyncio.create_subprocess_exec(*command, seed, cwd=ROOT, stdin=PIPE, stdout=PIPE)
-            for seed in ("a", "b")
-        ]
-        for racer in racers:
-            assert racer.stdout is not None
-            assert (await racer.stdout.readline()).strip() == b"ready"
+        granted = await together(race, (database_url, "a"), (database_url, "b"))
 
-        outputs = await asyncio.gather(*(racer.communicate(b"go\n") for racer in racers))
-
-        assert [racer.returncode for racer in racers] == [0, 0]
-        granted = [json.loads(output) for output, _ in outputs]
         assert all(granted), "both processes charged"
-        made = [(card, datetime.fromisoformat(at), cls) for own in granted for card, at, cls in own]
+        made = [attempt for own in granted for attempt in own]
         for card in {card for card, _, _ in made}:
             judged = [at for used, at, cls in made if used == card and cls != DeclineClass.TECHNICAL]
             technical = [at for used, at, cls in made if used == card and cls == DeclineClass.TECHNICAL]

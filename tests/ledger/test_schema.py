@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,8 @@ from ledger.tables import metadata
 from ledger.upgrading import upgrade
 from ledger.urls import parse_url
 from tests.fixtures.databases import Databases
+from tests.fixtures.processes import together
 
-ROOT = Path(__file__).parents[2]
 INDEXES = {
     "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY sql",
     "postgresql": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' "
@@ -61,12 +59,8 @@ class TestMigrations:
         assert any("closed_at IS NULL" in index for index in indexes(built))
 
     async def test_many_processes_upgrade_at_once(self, empty_database_url: str) -> None:
-        code = f"from ledger.upgrading import upgrade; upgrade({empty_database_url!r})"
-        started = [
-            await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT) for _ in range(3)
-        ]
+        await together(upgrade, *[[empty_database_url]] * 3)
 
-        assert [await process.wait() for process in started] == [0, 0, 0]
         assert schema_is_current(empty_database_url)
 
 

@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-import json
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from dunning.values import Channel
 from ledger import schema_is_current
-from starter.cli import main
+from tests.fixtures.command import Dunning
 from tests.fixtures.temporal import eventually
 from tests.starter.conftest import Engine
-
-
-class Said(NamedTuple):
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Dunning = Callable[..., Awaitable[Said]]
-
-
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dunning:
-    """The command in an empty folder, with a Temporal and a ledger that do not exist."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
-
-    async def run(*args: str) -> Said:
-        capsys.readouterr()
-        status = await asyncio.to_thread(main, args)  # it has an event loop of its own
-        return Said(status, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def dunning(alone: Dunning, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Dunning:
-    """The command, configured for the running engine."""
-    for name, value in engine.environment.items():
-        monkeypatch.setenv(name, value)
-    return alone
 
 
 class TestCases:

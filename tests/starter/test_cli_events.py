@@ -12,11 +12,9 @@ from dunning.case import Announcement
 from ledger import Ledger
 from ledger.outgoing import Outgoing
 from tests.fixtures.backend import OTHER_SECRET, SECRET
+from tests.fixtures.command import Dunning
 from tests.ledger.acts import NOW, claim_case, said, summary
 from tests.starter.conftest import Engine
-from tests.starter.test_cli import Dunning, alone, dunning
-
-__all__ = ["alone", "dunning"]  # fixtures
 
 BUSINESS = """
 name: Example GmbH

@@ -20,11 +20,9 @@ from starter.api_models import lever_body
 from starter.cli import app
 from starter.cli_levers import levers_app
 from tests.docs.markdown import names, rows
+from tests.fixtures.command import Dunning
 from tests.fixtures.temporal import eventually
 from tests.starter.conftest import Engine
-from tests.starter.test_cli import Dunning, alone, dunning
-
-__all__ = ["alone", "dunning"]  # fixtures
 
 #: The command of each lever, as the README tells it.
 COMMANDS = {names(row[0])[0]: " ".join(names(row[3])) for row in rows("levers")}

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from pathlib import Path
-from typing import Any
-
 from temporalio.service import RPCError, RPCStatusCode
 
-from tests.fixtures.engine import Engine, worker_environment
+from tests.fixtures.command import Dunning
+from tests.fixtures.engine import Engine
 from tests.fixtures.temporal import eventually
 
 WORDS = "salary comes late: divorce"
 
 
-async def dunning(engine: Engine, *args: str) -> tuple[int, str]:
-    """Exit status and output of the command."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter", "customer", *args),
-        env=worker_environment(engine),
-        cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
-
-
-async def test_a_customer_is_shown_and_forgotten(engine: Engine) -> None:
+async def test_a_customer_is_shown_and_forgotten(engine: Engine, dunning: Dunning) -> None:
     ended = await engine.case("expired_card")
     await engine.client.grant_extension(ended.invoice, days=3, reason=WORDS, by="maria")
     await ended.customer_pays()
@@ -37,24 +19,22 @@ async def test_a_customer_is_shown_and_forgotten(engine: Engine) -> None:
     await engine.settle()
     await engine.client.grant_extension(running.invoice, days=5, reason=WORDS, by="maria")
 
-    _, shown = await dunning(engine, "show", ended.customer)
-    assert shown.count(WORDS) == 2
-    _, exported = await dunning(engine, "export", ended.customer)
-    whole: dict[str, Any] = json.loads(exported)
+    shown = await dunning("customer", "show", ended.customer)
+    assert shown.out.count(WORDS) == 2
+    whole = (await dunning("customer", "export", ended.customer)).json
     assert [case["invoice_id"] for case in whole["cases"]] == [ended.invoice, running.invoice]
     assert all(case["timeline"] for case in whole["cases"])
 
-    status, refused = await dunning(engine, "erase", ended.customer)
-    assert (status, "--yes" in refused) == (2, True)
-    _, erased = await dunning(engine, "erase", ended.customer, "--yes", "--json")
-    assert json.loads(erased)["running"] == 1
-    assert json.loads(erased)["histories"] == 1
+    refused = await dunning("customer", "erase", ended.customer)
+    assert (refused.status, "--yes" in refused.err) == (2, True)
+    erased = (await dunning("customer", "erase", ended.customer, "--yes", "--json")).json
+    assert (erased["running"], erased["histories"]) == (1, 1)
 
     # The running case has forgotten, too: what it writes next brings nothing back.
     await engine.client.grant_extension(running.invoice, days=1, reason="more", by="maria")
-    _, exported = await dunning(engine, "export", ended.customer)
-    assert WORDS not in exported
-    assert [granted["reason"] for granted in json.loads(exported)["extensions"]] == ["", "", "more"]
+    exported = await dunning("customer", "export", ended.customer)
+    assert WORDS not in exported.out
+    assert [granted["reason"] for granted in exported.json["extensions"]] == ["", "", "more"]
     assert WORDS not in str(await running.handle.query("timeline"))
     assert (await running.status()).stage.value == "recovering"
 

@@ -7,7 +7,6 @@ of them at once. What was held arrives after the death of its sender, as it may 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,34 +20,9 @@ from temporalio.client import Client
 from dunning.values import Outcome, Stage
 from tests.fixtures.case import Case
 from tests.fixtures.databases import Databases
-from tests.fixtures.engine import Engine, running_engine, worker_environment
+from tests.fixtures.engine import Engine, running_engine
+from tests.fixtures.worker_process import WorkerProcess
 from tests.fixtures.worldtime import DAY
-
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class WorkerProcess:
-    """`python -m worker`, which can be killed and started again."""
-
-    engine: Engine
-    log: Path
-    process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it. What is asked of it meanwhile waits in Temporal's queues."""
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "worker", cwd=ROOT, env=worker_environment(self.engine),
-                stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-
-    async def kill(self) -> None:
-        """SIGKILL: no goodbye, no clean-up."""
-        assert self.process is not None
-        assert self.process.returncode is None, f"the worker ended by itself:\n{self.log.read_text('utf-8')}"
-        self.process.kill()
-        await self.process.wait()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +11,8 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from activities import stripe_calls
 from dunning.reconciliation import Kind
 from dunning.values import Outcome, RecoveredVia, Stage
-from tests.fixtures.engine import Engine, worker_environment
+from tests.fixtures.command import Dunning
+from tests.fixtures.engine import Engine
 from tests.fixtures.reconciling import PATIENCE, begun, reconcile, told
 from tests.fixtures.temporal import eventually
 from tests.ledger.test_cards import claim as claim_card
@@ -137,19 +135,13 @@ async def test_a_platform_of_many_accounts_is_gone_through_by_several_runs(engin
         assert len(await engine.control.requests(service="stripe", method="GET", path=listed)) == 11
 
 
-async def test_the_command_tells_what_it_found(engine: Engine) -> None:
+async def test_the_command_tells_what_it_found(engine: Engine, dunning: Dunning) -> None:
     await deaf(engine)
     case = await engine.failed_renewal("insufficient_funds")
 
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter", "reconcile", "--dry-run", "--account", "acct_unheard_of"),
-        env=worker_environment(engine),
-        cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
+    said = await dunning("reconcile", "--dry-run", "--account", "acct_unheard_of")
 
-    lines = output.decode().splitlines()
+    lines = said.out.splitlines()
     assert lines[0].split("\t") == ["kind", "about", "what_is_wrong", "remedy"]
     assert lines[1].split("\t")[:2] == ["invoice_without_case", case.invoice]
     assert lines[1].split("\t")[3] == "start: not done"
