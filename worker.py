@@ -68,9 +68,9 @@ WORKFLOWS: list[type] = [
     InvoiceDunning, CardExpiry, RenewalReminder, ExpiringCardScan,
     EventDelivery, PaymentReport, Reconciliation, RiskReview,
 ]  # fmt: skip
-#: Without this every open case holds a copy of its workflow's module, a fifth of all its memory. What the
-#: sandbox would find in that module it finds when the tests replay every recorded history, without this.
-_RUNNER = SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules("workflows"))
+#: Passed through: otherwise every open case holds a copy of its workflow's module, a fifth of all its memory.
+#: What the sandbox would find in that module it finds when the tests replay recorded histories without this.
+RUNNER = SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules("workflows"))
 _GRACE = timedelta(seconds=20)  # a worker that is told to stop finishes the calls it has begun
 
 
@@ -109,7 +109,7 @@ def make_workers(
         client,
         task_queue=queues[0],
         workflows=WORKFLOWS,
-        workflow_runner=_RUNNER,
+        workflow_runner=RUNNER,
         activities=[
             ProviderEmail(deps, mailer, unsubscribe_links(settings)).send_email,
             texts.send_sms,
