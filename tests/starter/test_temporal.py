@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from temporalio.client import GrpcCompression
+from temporalio.converter import WorkflowSerializationContext
 
-from starter.temporal import client_at
+from starter.temporal import client_at, data_converter
 
 
 @pytest.mark.parametrize("address", ["localhost:7233", "127.0.0.1:7233", "[::1]:7233"])
@@ -20,3 +21,10 @@ async def test_a_line_is_spared(address: str) -> None:
     client = await client_at(address, lazy=True)
 
     assert client.service_client.config.grpc_compression is GrpcCompression.GZIP
+
+
+def test_values_travel_the_same_way_in_every_context() -> None:
+    """The worker relies on it: with a codec that heeds its context, its runner must say which one it is."""
+    converter = data_converter()
+
+    assert converter.with_context(WorkflowSerializationContext("default", "dunning-in_1")) is converter
