@@ -78,6 +78,7 @@ def parse_locale(name: str) -> Locale:
     return Locale.parse(_FALLBACK)
 
 
+@lru_cache(maxsize=1024)
 def format_money(money: Money, locale: str, *, code: bool = False) -> str:
     """`money` as people of `locale` write it: $19.99, 19,99 €, 1.999 RSD.
 

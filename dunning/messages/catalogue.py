@@ -18,6 +18,7 @@ import mrml
 import yaml
 from babel.numbers import format_decimal
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -45,8 +46,7 @@ _TAGS = (
 
 # "24. Sept." at the end of a sentence: the full stop of the abbreviation is the sentence's, too.
 _TWO_STOPS = re.compile(r"(?<=\w)\.\.(?=\s|$)")
-_SPACES = re.compile(r"[ \t]+")
-_AROUND_BREAKS = re.compile(r" *\n *")
+_SPACES = re.compile(r"[ \t]{2,}|\t")
 
 Layers = tuple[tuple[Path, tuple[int, int]], ...]
 W = TypeVar("W", bound=BaseModel)
@@ -272,8 +272,8 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _tidy(text: str) -> str:
     """Runs of spaces made one, none at the ends of lines, one full stop at the end of a sentence."""
-    text = _TWO_STOPS.sub(".", _SPACES.sub(" ", text))
-    return _AROUND_BREAKS.sub("\n", text).strip(" \n")
+    text = _SPACES.sub(" ", text).replace(" \n", "\n").replace("\n ", "\n").strip(" \n")
+    return _TWO_STOPS.sub(".", text) if ".." in text else text
 
 
 @lru_cache(maxsize=4096)
@@ -327,6 +327,15 @@ def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+class _Plain(Template):
+    """A template without globals: the variables need not be copied over them for every string."""
+
+    def new_context(
+        self, vars: dict[str, Any] | None = None, shared: bool = True, locals: Mapping[str, Any] | None = None
+    ) -> Context:
+        return super().new_context(vars, shared, locals)
+
+
 def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(FOLDER),
@@ -336,7 +345,8 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.clear()  # words need no functions, and every rendering would copy them
+    environment.globals.clear()  # words need no functions
+    environment.template_class = _Plain
     environment.filters |= {"strong": _strong, "marked": marked, "capitalise": _capitalise}
     return environment
 

@@ -16,7 +16,7 @@ from dunning.messages.catalogue import NEUTRAL, SENT, Catalogue, TemplatesError,
 from dunning.messages.context import Business, Listed, MessageContext, Rendered
 from dunning.messages.locales import DEFAULT, full_day, nearest, short_day, without_isolates
 from dunning.messages.page_words import PAGE_FACTS, PageWords, page_text
-from dunning.messages.render import RenderError, fits_subject, variables, write
+from dunning.messages.render import RenderError, common, fits_subject, write
 from dunning.messages.sms import normalise, segments
 from dunning.messages.untranslated import untranslated
 from dunning.money import Money, parse_locale
@@ -72,7 +72,7 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
         for channel in (Channel.EMAIL, Channel.SMS):
             where = f"{channel}, {context.reason or 'no reason'}"
             try:
-                facts = variables(catalogue, context, for_sms=channel is Channel.SMS)
+                facts = common(channel, catalogue, context)
             except TemplatesError as error:
                 yield f"every message, {where}: {error}"
                 continue
@@ -124,9 +124,7 @@ def _page_faults(catalogue: Catalogue, folder: Path | None, business: Business) 
         except TemplatesError as error:
             yield f"page, {name}: {error}"
             continue
-        for word in catalogue.words.never:
-            if word.lower() in told.lower():
-                yield f"page, {name} says {word!r}: it discloses, blames or threatens"
+        yield from (f"page, {name} {problem}" for problem in _disclosures(told, catalogue.words.never))
 
 
 def worst_contexts(locale: str, business: Business = _WORST, page: str = _PAGE) -> Iterator[MessageContext]:
@@ -189,21 +187,18 @@ def _faults(
     catalogue: Catalogue,
     facts: Mapping[str, Any],
 ) -> Iterator[str]:
-    parts = {"text": rendered.text} | ({"html": rendered.html} if rendered.html else {})
+    written = {"text": rendered.text} | ({"html": rendered.html} if rendered.html else {})
+    parts = {part: _plain(text) for part, text in written.items()}
     for part, text in parts.items():
-        plain = _plain(text)
-        if context.business.name not in plain:
+        if context.business.name not in text:
             yield f"{part} does not say who writes: add {{{{ business }}}}"
-        if template not in NAMES_NO_AMOUNT and _plain(facts["total"]) not in plain:
+        if template not in NAMES_NO_AMOUNT and _plain(facts["total"]) not in text:
             yield f"{part} does not name the amount: add {{{{ amount }}}}"
-        if template not in NEEDS_NO_LINK and str(context.pay_url) not in plain:
+        if template not in NEEDS_NO_LINK and str(context.pay_url) not in text:
             yield f"{part} has no link: add {{{{ url }}}}, or a button"
-        if names_day(plain, context.last_day, context.locale) != (template in NAMES_LAST_DAY):
+        if names_day(text, context.last_day, context.locale) != (template in NAMES_LAST_DAY):
             yield f"{part} {'does not name' if template in NAMES_LAST_DAY else 'names'} the last day"
-        lowered = plain.lower()
-        for word in catalogue.words.never:
-            if word.lower() in lowered:
-                yield f"{part} says {word!r}: it discloses, blames or threatens"
+        yield from (f"{part} {problem}" for problem in _disclosures(text, catalogue.words.never))
     if rendered.subject is None:
         yield from _sms_faults(rendered.text, facts)
         return
@@ -213,10 +208,22 @@ def _faults(
         yield f"the subject has {length} characters: write a shorter last variant"
 
 
+def _disclosures(text: str, never: tuple[str, ...]) -> Iterator[str]:
+    lowered = text.lower()
+    for word, small in zip(never, _lowered(never), strict=True):
+        if small in lowered:
+            yield f"says {word!r}: it discloses, blames or threatens"
+
+
+@lru_cache(maxsize=64)
+def _lowered(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word.lower() for word in words)
+
+
 def _unsubscription_faults(context: MessageContext, parts: dict[str, str], words: str) -> Iterator[str]:
     """An optional e-mail shows how to unsubscribe from it, a critical one does not offer it."""
     for part, text in parts.items():
-        offered = words != "" and _plain(words) in _plain(text)
+        offered = words != "" and _plain(words) in text
         if context.unsubscribe_url is None and offered:
             yield f"{part} says {words!r} where nobody can: leave it to the layout"
         if context.unsubscribe_url is not None and not (offered and context.unsubscribe_url in text):
@@ -240,6 +247,11 @@ def _sms_faults(text: str, facts: Mapping[str, Any]) -> Iterator[str]:
 
 def names_day(text: str, day: date | None, locale: str) -> bool:
     """Whether the text names the day, in the locale's full or short form."""
-    babel = parse_locale(locale)
-    forms = (full_day(day, babel), short_day(day, babel)) if day is not None else ()
-    return any(form in text or normalise(form) in text for form in forms)
+    return day is not None and any(form in text for form in _forms(day, parse_locale(locale)))
+
+
+@lru_cache(maxsize=64)
+def _forms(day: date, locale: Locale) -> frozenset[str]:
+    """The day as messages write it, and as an SMS does."""
+    forms = {full_day(day, locale), short_day(day, locale)}
+    return frozenset(forms | set(map(normalise, forms)))

@@ -79,6 +79,7 @@ def full_day(day: date, locale: Locale) -> str:
     return format_date(day, "full", locale=locale)
 
 
+@lru_cache(maxsize=1024)
 def month(written: str, locale: Locale) -> str:
     """A month such as "2031-09" with its name and year."""
     year, number = (int(part) for part in written.split("-"))

@@ -5,8 +5,9 @@ Every message stands there once for each wording that it has; reasons that share
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 from babel.core import get_global
@@ -14,9 +15,9 @@ from babel.numbers import get_territory_currencies
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dunning.messages import ABOUT_A_CHARGE, NAMES_DUE_DAY, TEMPLATES
-from dunning.messages.catalogue import available_locales, load
+from dunning.messages.catalogue import Catalogue, available_locales, load
 from dunning.messages.context import Business, Listed, MessageContext, Rendered
-from dunning.messages.render import render
+from dunning.messages.render import common, styled, write
 from dunning.messages.sms import segments
 from dunning.money import Money, exponent, parse_locale
 from dunning.values import Channel, DeclineClass, Value
@@ -95,10 +96,11 @@ def preview(folder: Path, *, templates: Path | None = None, business: Business =
     page = pages.get_template("gallery.html.jinja")
     listed = []
     for name in names:
-        locale, words = parse_locale(name), load(name, templates).words
+        locale, catalogue = parse_locale(name), load(name, templates)
+        words = catalogue.words
         listed.append({"name": name, "english": locale.english_name, "own": locale.display_name})
         facts = {"lang": words.language, "dir": words.direction, "name": name, "own": locale.display_name}
-        shown = [_shown(template, name, business, templates) for template in sorted(TEMPLATES, key=_place)]
+        shown = list(_shown(catalogue, business))
         (folder / f"{name}.html").write_text(page.render(facts, messages=shown), encoding="utf-8")
     index = folder / "index.html"
     text = pages.get_template("gallery_index.html.jinja").render(locales=listed, messages=len(TEMPLATES))
@@ -110,19 +112,21 @@ def _place(template: str) -> tuple[int, str]:
     return (_ORDER.index(template) if template in _ORDER else len(_ORDER), template)
 
 
-def _shown(template: str, locale: str, business: Business, templates: Path | None) -> Shown:
-    told: dict[tuple[Rendered, Rendered], list[str]] = {}
-    for label, context in _contexts(template, locale, business):
-        words = (
-            render(template, Channel.EMAIL, context, folder=templates),
-            render(template, Channel.SMS, context, folder=templates),
+def _shown(catalogue: Catalogue, business: Business) -> Iterator[Shown]:
+    facts = cache(lambda channel, context: common(channel, catalogue, context))  # of many messages
+    for template in sorted(TEMPLATES, key=_place):
+        told: dict[tuple[Rendered, ...], list[str]] = {}
+        for label, context in _contexts(template, catalogue.locale, business):
+            words = tuple(
+                write(template, channel, context, catalogue, facts(channel, context))
+                for channel in (Channel.EMAIL, Channel.SMS)
+            )
+            told.setdefault(words, []).append(label)
+        wordings = tuple(
+            Wording(told=tuple(labels), email=styled(email), sms=sms, sms_segments=segments(sms.text))
+            for (email, sms), labels in told.items()
         )
-        told.setdefault(words, []).append(label)
-    wordings = tuple(
-        Wording(told=tuple(labels), email=email, sms=sms, sms_segments=segments(sms.text))
-        for (email, sms), labels in told.items()
-    )
-    return Shown(template=template, wordings=wordings)
+        yield Shown(template=template, wordings=wordings)
 
 
 def _contexts(template: str, locale: str, business: Business) -> list[tuple[str, MessageContext]]:

@@ -58,17 +58,16 @@ def render(
     TemplatesError for words that cannot be used.
     """
     catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
-    facts = variables(catalogue, context, for_sms=channel is not Channel.EMAIL)
-    rendered = write(template, channel, context, catalogue, facts)
-    return rendered.model_copy(update={"html": inlined(rendered.html)}) if rendered.html else rendered
+    facts = common(channel, catalogue, context)
+    return styled(write(template, channel, context, catalogue, facts))
 
 
 def write(
     template: str, channel: Channel, context: MessageContext, catalogue: Catalogue, facts: Mapping[str, Any]
 ) -> Rendered:
-    """`render` with the words of a catalogue and the `variables` of the context, which all messages share.
+    """`render` with the words of a catalogue and what is `common` to all messages of the context.
 
-    Styles are not in the elements yet: for reading, not for sending.
+    Styles are not in the elements yet (`styled`): for reading, not for sending.
     """
     if template not in TEMPLATES:
         raise RenderError(f"there is no message {template!r}: use one of {', '.join(sorted(TEMPLATES))}")
@@ -89,6 +88,11 @@ def write(
     return _whatsapp(template, catalogue, message, facts)
 
 
+def styled(rendered: Rendered) -> Rendered:
+    """What was written with its styles in the elements: for sending."""
+    return rendered.model_copy(update={"html": inlined(rendered.html)}) if rendered.html else rendered
+
+
 def fits_subject(text: str) -> bool:
     """Whether a subject is shown whole; marks of direction take no room."""
     return 0 < len(without_isolates(text)) <= SUBJECT_LIMIT
@@ -105,22 +109,22 @@ def _email(
         "dir": catalogue.words.direction,
         "title": without_isolates(subject),
         "body": _texts(catalogue, message.body, facts),
-        "listed": _lines(catalogue, context),
         "button": catalogue.render(message.button, facts),
-        "footer": _texts(catalogue, catalogue.words.footer, facts),
         "unsubscribe_url": context.unsubscribe_url,
     }
     return Rendered(subject=subject, text=email_text(page), html=email_html(page), locale=catalogue.locale)
 
 
-def _lines(catalogue: Catalogue, context: MessageContext) -> list[dict[str, str | None]]:
-    """The invoices one by one, when there are several: number, amount, and the last day where it differs."""
+def _lines(catalogue: Catalogue, context: MessageContext) -> list[tuple[str | None, str | None]]:
+    """The invoices one by one, when there are several: number, amount, and the last day where it differs; a
+    link with each.
+    """
     locale = _format_locale(catalogue, context.locale)
     lines = []
     for line in context.listed:
         parts = [_money(catalogue, line.amount, locale), _day(line.last_day, locale)]
         text = f"{line.name}: {', '.join(part for part in parts if part)}"
-        lines.append({"text": _placed(catalogue, text, for_sms=False), "url": line.url})
+        lines.append((_placed(catalogue, text, for_sms=False), line.url))
     return lines
 
 
@@ -160,6 +164,15 @@ def _first(
     """The first text that fits, else the last one, on one line: a subject is a header."""
     texts = [" ".join(unmarked(text).split()) for text in _some(catalogue, sources, facts)]
     return next(filter(fits, texts), texts[-1])
+
+
+def common(channel: Channel, catalogue: Catalogue, context: MessageContext) -> dict[str, Any]:
+    """What all messages of a context share: its `variables`; in e-mails also the invoices and the foot."""
+    if channel is not Channel.EMAIL:
+        return variables(catalogue, context, for_sms=True)
+    facts = variables(catalogue, context)
+    footer = _texts(catalogue, catalogue.words.footer, facts)
+    return facts | {"listed": _lines(catalogue, context), "footer": footer}
 
 
 def variables(catalogue: Catalogue, context: MessageContext, *, for_sms: bool = False) -> dict[str, Any]:
