@@ -203,13 +203,14 @@ def _dropped(messages: list[tuple[str, Channel]], why: str, now: datetime) -> Du
 
 
 def _words(state: CaseState, policy: Policy, now: datetime) -> list[Due]:
-    late = words.pointless(state, policy)
+    planned = words.planned(state, policy)
+    late = words.pointless(planned, state)
     if late:
         return [_dropped(late, "the contact limits have room for it only when its moment has passed", now)]
-    old = words.overtaken(state, policy, now)
+    old = words.overtaken(planned, state, now)
     if old:
         return [_dropped([(w.step, w.channel) for w in old], "a later message is due", now)]
-    return [_speak(word, state, policy, now) for word in words.planned(state, policy)[:1]]
+    return [_speak(word, state, policy, now) for word in planned[:1]]
 
 
 def _speak(word: words.Word, state: CaseState, policy: Policy, now: datetime) -> Due:

@@ -217,6 +217,7 @@ def _pay_days_between(country: str, start: date, end: date) -> list[_PayDay]:
 # --- the answer ---------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)  # a case asks again at each of its steps
 def best_moment(
     after: datetime,
     before: datetime,

@@ -50,9 +50,8 @@ def planned(state: CaseState, policy: Policy) -> list[Word]:
     return sorted(words, key=lambda w: (w.at, w.order, w.channel))
 
 
-def overtaken(state: CaseState, policy: Policy, now: datetime) -> list[Word]:
-    """Messages whose moment passed while a later one is due too: two at once would only confuse."""
-    words = planned(state, policy)
+def overtaken(words: list[Word], state: CaseState, now: datetime) -> list[Word]:
+    """Those of the planned messages whose moment passed while a later one is due too: two would confuse."""
     due = [w for w in words if w.at <= now]
     if not due:
         return []
@@ -66,9 +65,12 @@ def _told_of_a_broken_promise(state: CaseState) -> datetime | None:
     return max((s.at for s in state.sent if s.step.startswith("promise_broken:")), default=None)
 
 
-def pointless(state: CaseState, policy: Policy) -> list[tuple[str, Channel]]:
-    """Messages that wait for room within the limits and will have lost their moment when they find it."""
-    coming = {(w.step, w.channel): w.at for w in planned(state, policy)}
+def pointless(words: list[Word], state: CaseState) -> list[tuple[str, Channel]]:
+    """Messages that wait for room within the limits and will have lost their moment when they find it.
+
+    `words` are those that are planned.
+    """
+    coming = {(w.step, w.channel): w.at for w in words}
     ends = end_of_day(state.plan.last_day, state.plan.zone)
     waiting = [
         (w.step, w.channel) for w in state.waiting if w.step not in (*state.answers_due, "written_off")
@@ -181,10 +183,10 @@ def _before_grace(state: CaseState, policy: Policy) -> Iterator[Word]:
         after = message.retryable if retryable else message.customer
         if verdict and verdict.cls is DeclineClass.REVOKED and order > 0 and not state.reviewed:
             return  # who withdrew consent is asked once
+        at = state.plan.anchor + state.shift + after
+        if retryable and order == 0:
+            at = _after_a_silent_retry(at, state, policy)
         for channel in _channels(message.step, message.channels, state, policy):
-            at = state.plan.anchor + state.shift + after
-            if retryable and order == 0:
-                at = _after_a_silent_retry(at, state, policy)
             yield Word(_decent(at, channel, state, policy), message.step, message.template, channel, order)
 
 
