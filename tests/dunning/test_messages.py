@@ -25,6 +25,7 @@ from dunning.messages.render import RenderError, render
 from dunning.messages.sms import is_gsm7, normalise, segments
 from dunning.money import Money
 from dunning.values import Channel, DeclineClass
+from dunning.yaml_text import read_yaml
 
 EMAIL, SMS = Channel.EMAIL, Channel.SMS
 ACME = Business(
@@ -411,7 +412,7 @@ class TestTheCheck:
 
     @staticmethod
     def edit(file: Path, template: str, **changes: Any) -> None:
-        words = yaml.safe_load(file.read_text("utf-8"))
+        words = read_yaml(file.read_text("utf-8"))
         words["messages"][template].update(changes)
         file.write_text(yaml.safe_dump(words, allow_unicode=True), "utf-8")
 

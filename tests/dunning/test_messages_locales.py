@@ -27,6 +27,7 @@ from dunning.messages.render import render
 from dunning.messages.sms import is_gsm7, segments
 from dunning.money import Money, parse_locale
 from dunning.values import Channel, DeclineClass
+from dunning.yaml_text import read_yaml
 
 EMAIL, SMS = Channel.EMAIL, Channel.SMS
 SHIPPED = ("ar", "de", "en", "es", "fr", "ja", "pt-BR", "th")
@@ -166,7 +167,7 @@ class TestCounts:
         assert "40" not in one
 
     def test_without_a_form_that_the_language_has_are_found(self, tmp_path: Path) -> None:
-        arabic = yaml.safe_load((catalogue.FOLDER / "ar" / "messages.yaml").read_text("utf-8"))
+        arabic = read_yaml((catalogue.FOLDER / "ar" / "messages.yaml").read_text("utf-8"))
         arabic["counts"]["granted_days"] = {"one": "{{ n }}", "other": "{{ n }}"}
         put(tmp_path, "he", {**arabic, "language": "he"})
         assert "he: counts.granted_days.two is missing: the language has this plural form" in check_templates(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dunning.messages import TEMPLATES, catalogue
 from dunning.messages.catalogue import (
@@ -20,6 +19,7 @@ from dunning.messages.catalogue import (
 from dunning.messages.check import check_templates
 from dunning.messages.render import RenderError
 from dunning.values import DeclineClass
+from dunning.yaml_text import read_yaml
 from tests.dunning.test_messages_locales import SHIPPED, put, write
 from tests.fixtures.gallery import OWN_GREETING, OWN_LOCALE
 
@@ -48,7 +48,7 @@ class TestOwnFolder:
         assert check_templates(["es-MX"], folder=tmp_path) == []
 
     def test_adds_a_language_without_code(self, tmp_path: Path) -> None:
-        german = yaml.safe_load((catalogue.FOLDER / "de" / "messages.yaml").read_text("utf-8"))
+        german = read_yaml((catalogue.FOLDER / "de" / "messages.yaml").read_text("utf-8"))
         put(tmp_path, "lb", {**german, "language": "lb"})
 
         assert available_locales(tmp_path) == tuple(sorted((*SHIPPED, "lb")))
@@ -105,7 +105,7 @@ class TestOwnFolder:
             load("es", tmp_path)
 
     def test_a_message_that_a_new_language_lacks_is_refused_not_mixed(self, tmp_path: Path) -> None:
-        german = yaml.safe_load((catalogue.FOLDER / "de" / "messages.yaml").read_text("utf-8"))
+        german = read_yaml((catalogue.FOLDER / "de" / "messages.yaml").read_text("utf-8"))
         del german["messages"]["survey"]
         put(tmp_path, "lb", {**german, "language": "lb"})
         with pytest.raises(TemplatesError, match="survey is missing: add it to messages"):
