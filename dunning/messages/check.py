@@ -72,7 +72,7 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
         for channel in (Channel.EMAIL, Channel.SMS):
             where = f"{channel}, {context.reason or 'no reason'}"
             try:
-                facts = common(channel, catalogue, context)
+                shared = common(channel, catalogue, context)
             except TemplatesError as error:
                 yield f"every message, {where}: {error}"
                 continue
@@ -80,8 +80,8 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
                 if template in NAMES_DUE_DAY and context.due_on is None:
                     continue
                 try:
-                    rendered = write(template, channel, context, catalogue, facts)
-                    problems = list(_faults(template, context, rendered, catalogue, facts))
+                    rendered = write(template, channel, context, catalogue, shared)
+                    problems = list(_faults(template, context, rendered, catalogue, shared.facts))
                 except (TemplatesError, RenderError) as error:
                     problems = [str(error)]
                 yield from (f"{template}, {where}: {problem}" for problem in problems)

@@ -113,12 +113,12 @@ def _place(template: str) -> tuple[int, str]:
 
 
 def _shown(catalogue: Catalogue, business: Business) -> Iterator[Shown]:
-    facts = cache(lambda channel, context: common(channel, catalogue, context))  # of many messages
+    shared = cache(lambda channel, context: common(channel, catalogue, context))  # of many messages
     for template in sorted(TEMPLATES, key=_place):
         told: dict[tuple[Rendered, ...], list[str]] = {}
         for label, context in _contexts(template, catalogue.locale, business):
             words = tuple(
-                write(template, channel, context, catalogue, facts(channel, context))
+                write(template, channel, context, catalogue, shared(channel, context))
                 for channel in (Channel.EMAIL, Channel.SMS)
             )
             told.setdefault(words, []).append(label)

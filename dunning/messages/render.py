@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from babel import Locale
 
@@ -58,12 +58,12 @@ def render(
     TemplatesError for words that cannot be used.
     """
     catalogue = catalogue_for(context.locale, folder, default=context.business.default_locale)
-    facts = common(channel, catalogue, context)
-    return styled(write(template, channel, context, catalogue, facts))
+    shared = common(channel, catalogue, context)
+    return styled(write(template, channel, context, catalogue, shared))
 
 
 def write(
-    template: str, channel: Channel, context: MessageContext, catalogue: Catalogue, facts: Mapping[str, Any]
+    template: str, channel: Channel, context: MessageContext, catalogue: Catalogue, shared: Common
 ) -> Rendered:
     """`render` with the words of a catalogue and what is `common` to all messages of the context.
 
@@ -82,10 +82,10 @@ def write(
         raise RenderError(f"message {template!r} leads to the customer's page: give `pay_url`")
     message = catalogue.message(template)
     if channel is Channel.EMAIL:
-        return _email(catalogue, message, context, facts)
+        return _email(catalogue, message, context, shared)
     if channel is Channel.SMS:
-        return _sms(catalogue, message, facts)
-    return _whatsapp(template, catalogue, message, facts)
+        return _sms(catalogue, message, shared.facts)
+    return _whatsapp(template, catalogue, message, shared.facts)
 
 
 def styled(rendered: Rendered) -> Rendered:
@@ -98,12 +98,12 @@ def fits_subject(text: str) -> bool:
     return 0 < len(without_isolates(text)) <= SUBJECT_LIMIT
 
 
-def _email(
-    catalogue: Catalogue, message: Message, context: MessageContext, facts: Mapping[str, Any]
-) -> Rendered:
+def _email(catalogue: Catalogue, message: Message, context: MessageContext, shared: Common) -> Rendered:
+    facts = shared.facts
     subject = _first(catalogue, message.subject, facts, fits_subject)
     page = {
         **facts,
+        **shared.frame,
         "start": "right" if catalogue.words.direction == "rtl" else "left",
         "lang": catalogue.words.language,
         "dir": catalogue.words.direction,
@@ -166,13 +166,20 @@ def _first(
     return next(filter(fits, texts), texts[-1])
 
 
-def common(channel: Channel, catalogue: Catalogue, context: MessageContext) -> dict[str, Any]:
-    """What all messages of a context share: its `variables`; in e-mails also the invoices and the foot."""
+class Common(NamedTuple):
+    """Its `variables`, and what stands around the words of an e-mail: the invoices and the foot."""
+
+    facts: Mapping[str, Any]
+    frame: Mapping[str, Any]
+
+
+def common(channel: Channel, catalogue: Catalogue, context: MessageContext) -> Common:
+    """What the messages of a channel share. Raises TemplatesError for words that cannot be used."""
+    facts = variables(catalogue, context, for_sms=channel is not Channel.EMAIL)
     if channel is not Channel.EMAIL:
-        return variables(catalogue, context, for_sms=True)
-    facts = variables(catalogue, context)
+        return Common(facts, {})
     footer = _texts(catalogue, catalogue.words.footer, facts)
-    return facts | {"listed": _lines(catalogue, context), "footer": footer}
+    return Common(facts, {"listed": _lines(catalogue, context), "footer": footer})
 
 
 def variables(catalogue: Catalogue, context: MessageContext, *, for_sms: bool = False) -> dict[str, Any]:

@@ -425,6 +425,7 @@ class TestTheCheck:
         ("changes", "problem"),
         [
             ({"body": ["{{ amuont }} {{ last_day }}"]}, "'amuont' is undefined"),
+            ({"body": ["{{ footer }} {{ last_day }}"]}, "'footer' is undefined"),  # the frame is no fact
             ({"body": ["{{ amount "]}, "unexpected end of template"),
             ({"body": ["Soon {{ last_day }}"], "button": "Now"}, "text does not name the amount"),
             ({"body": ["{{ amount }} soon"]}, "does not name the last day"),
