@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -90,38 +89,52 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 class Tabs:
-    """Opens tabs. JavaScript is off: the page must work without; axe needs it and asks for a tab with it."""
+    """Opens tabs. JavaScript is off: the page must work without; axe needs it and asks for a tab with it.
+
+    A tab is used again, empty: a new one is a process, whose start takes longer than most pages.
+    """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
-        self._open: list[Any] = []
+        self._open: list[tuple[bool, Tab]] = []
+        self._empty: dict[bool, list[Page]] = {True: [], False: []}
 
     async def tab(self, size: tuple[int, int] = PHONE, *, dark: bool = False, scripts: bool = False) -> Tab:
-        """A new tab of a browser of its own."""
-        context = await self._browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=scripts,
-            bypass_csp=scripts,
-        )
-        self._open.append(context)
-        context.set_default_timeout(10_000)
-        tab = Tab(await context.new_page())
-        tab.page.on("request", tab.noticed)
+        """An empty tab of a browser that knows no cookie."""
+        page = self._empty[scripts].pop() if self._empty[scripts] else await self._new(scripts=scripts)
+        await page.set_viewport_size({"width": size[0], "height": size[1]})
+        await page.emulate_media(color_scheme="dark" if dark else "light")
+        tab = Tab(page)
+        page.on("request", tab.noticed)
+        self._open.append((scripts, tab))
         return tab
 
-    async def close(self) -> None:
-        """Close them all."""
-        for context in self._open:
-            await context.close()
+    async def _new(self, *, scripts: bool) -> Page:
+        context = await self._browser.new_context(java_script_enabled=scripts, bypass_csp=scripts)
+        context.set_default_timeout(10_000)
+        return await context.new_page()
+
+    async def leave(self) -> None:
+        """Empty them all."""
+        while self._open:
+            scripts, tab = self._open.pop()
+            tab.page.remove_listener("request", tab.noticed)
+            await tab.page.goto("about:blank")
+            await tab.page.context.clear_cookies()
+            self._empty[scripts].append(tab.page)
+
+
+@pytest.fixture(scope="session")
+def all_tabs(browser: Browser) -> Tabs:
+    """The tabs of the browser."""
+    return Tabs(browser)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tabs(browser: Browser) -> AsyncIterator[Tabs]:
+async def tabs(all_tabs: Tabs) -> AsyncIterator[Tabs]:
     """Tabs of this test."""
-    opened = Tabs(browser)
-    yield opened
-    await opened.close()
+    yield all_tabs
+    await all_tabs.leave()
 
 
 def strangers(tab: Tab, engine: Engine) -> list[str]:
