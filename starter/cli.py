@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -56,7 +58,8 @@ app.add_typer(templates_app)
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     try:
-        status = app(list(sys.argv[1:] if args is None else args), prog_name="dunning", standalone_mode=False)
+        given = list(sys.argv[1:] if args is None else args)
+        status = _command()(given, prog_name="dunning", standalone_mode=False)
     except typer.TyperException as error:
         text = error.format_message()
         return _failed(text, error.exit_code) if text else error.exit_code  # no text: the help was shown
@@ -73,6 +76,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _failed(error.strerror or str(error), 1)
     return status if isinstance(status, int) else 0
+
+
+@cache  # from the signatures of all commands, which takes longer than most of what they do
+def _command() -> Any:
+    return typer.main.get_command(app)
 
 
 def _failed(text: str, status: int) -> int:
