@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from activities import charging
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
 from activities.stripe_http import StripeHttp
 from ledger import Ledger
-from ledger.upgrading import upgrade
 from sandbox.app import serving_in_thread
 from sandbox.control_client import ControlClient
 from sandbox.deliveries import Backoff
 from sandbox.world import World
 from tests.activities.shop import Shop
+from tests.fixtures.databases import Databases
 
 
 @pytest.fixture(scope="session")
@@ -38,19 +39,11 @@ def _impatient_sdk() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The file of an empty ledger, migrated once."""
-    path = tmp_path_factory.mktemp("ledger") / "empty.db"
-    upgrade(f"sqlite:///{path}")
-    return path.read_bytes()
-
-
 @pytest_asyncio.fixture
-async def ledger(empty_ledger: bytes, tmp_path: Path) -> AsyncIterator[Ledger]:
+async def ledger(sqlite_databases: Databases, tmp_path: Path) -> AsyncIterator[Ledger]:
     """An empty ledger of this test's own."""
     path = tmp_path / "ledger.db"
-    path.write_bytes(empty_ledger)
+    shutil.move(sqlite_databases.ready().removeprefix("sqlite:///"), path)
     opened = Ledger.open(f"sqlite:///{path}")
     yield opened
     await opened.close()

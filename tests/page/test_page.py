@@ -208,12 +208,15 @@ class TestForms:
 
 class TestLinksThatLeadNowhere:
     async def test_all_look_alike(self, engine: Engine, http: httpx.AsyncClient) -> None:
-        expired, revoked = await engine.case(HARD), await engine.case(HARD)
-        urls = [await link_of(engine, expired), await link_of(engine, revoked)]
+        expired = await engine.case(HARD)
+        urls = [await link_of(engine, expired)]
+        await engine.client.pull(expired.invoice, "pause", {"by": "customer"})  # a month of silence
+        await expired.until(links.LIFE.days + 2)  # the time of a case is that of its last step
+        revoked = await engine.case(HARD)
+        urls.append(await link_of(engine, revoked))
         record = await revoked.record()
         assert record is not None
         assert await engine.ledger.links.revoke(record.id, await engine.now()) == 1
-        await expired.until(52)  # the time of a case is that of its last step
         urls.append(f"{engine.url}/r/{'x' * links.LENGTH}")
         answers = [await Visitor(http, url).opens() for url in urls]
         assert {page.status for page in answers} == {404}
