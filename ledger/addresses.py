@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Select, and_, delete, or_, select
+from sqlalchemy import Select, and_, bindparam, delete, select
 from sqlmodel import col
 
 from dunning.consents import PATIENCE
@@ -63,15 +63,11 @@ class Addresses:
 
     async def dead(self, addresses: Mapping[Channel, str]) -> frozenset[Channel]:
         """The channels whose address, given by its fingerprint, is dead."""
-        asked = [
-            and_(col(AddressRow.channel) == channel, col(AddressRow.address) == address)
-            for channel, address in addresses.items()
-        ]
-        if not asked:
+        if not addresses:
             return frozenset()
-        query = select(col(AddressRow.channel)).where(or_(*asked), col(AddressRow.dead).is_(True))
         async with self._database.read() as session:
-            return frozenset(await session.scalars(query))
+            found = await session.execute(_DEAD, {"addresses": list(addresses.values())})
+            return frozenset(row.channel for row in found if addresses.get(row.channel) == row.address)
 
     async def dead_of(self, account: str, customer: str) -> dict[Channel, str]:
         """The channels on which an address of the customer was found dead, and why."""
@@ -89,6 +85,12 @@ class Addresses:
         async with self._database.write() as session:
             statement = delete(AddressRow).where(theirs).execution_options(synchronize_session=False)
             await changed(session, statement)
+
+
+#: Built once: building a statement costs more than executing it.
+_DEAD = select(col(AddressRow.channel), col(AddressRow.address)).where(
+    col(AddressRow.address).in_(bindparam("addresses", expanding=True)), col(AddressRow.dead).is_(True)
+)
 
 
 def _used(account: str, customer: str) -> Select[str | None]:

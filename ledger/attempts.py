@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import bindparam, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from dunning.budget import Lock, Planned, Slot, check, limits_at
-from ledger.database import Database, changed, insert_once
+from ledger.database import Database, changed, insert_once, rows_where
 from ledger.errors import NotInLedger
 from ledger.past import card_name, past_attempts
 from ledger.records import AttemptClaim, AttemptRecord, from_row
-from ledger.tables import AttemptRow
+from ledger.tables import AttemptRow, table
 from ledger.turns import customer_name, not_my_turn
 
 #: Outcomes that a later look at Stripe may still replace.
@@ -86,25 +85,20 @@ class Attempts:
         network gives its slot back. `amount`, in minor units, if another one than planned was charged.
         Raises NotInLedger for an attempt that was never reserved.
         """
-        open_end = or_(col(AttemptRow.completed_at).is_(None), col(AttemptRow.outcome).in_(PROVISIONAL))
-        statement = (
-            update(AttemptRow)
-            .where(_key(account, invoice_id, number), open_end)
-            .values(
-                result=dict(result),
-                outcome=outcome,
-                decline_class=decline_class,
-                charge_id=func.coalesce(charge_id, col(AttemptRow.charge_id)),
-                completed_at=at,
-                charged_at=charged_at,
-                amount=func.coalesce(amount, col(AttemptRow.amount)),
-                reached_network=reached_network,
-                lock=lock,
-            )
-            .execution_options(synchronize_session=False)
-        )
+        key = {"of_account": account, "of_invoice": invoice_id, "of_number": number}
+        news = {
+            "result": dict(result),
+            "outcome": outcome,
+            "decline_class": decline_class,
+            "new_charge_id": charge_id,
+            "completed_at": at,
+            "charged_at": charged_at,
+            "new_amount": amount,
+            "reached_network": reached_network,
+            "lock": lock,
+        }
         async with self._database.write() as session:
-            if await changed(session, statement) == 1:
+            if await changed(session, _COMPLETE, key | news) == 1:
                 return True
         if await self.get(account, invoice_id, number) is None:
             raise NotInLedger(
@@ -120,23 +114,20 @@ class Attempts:
 
     async def get(self, account: str, invoice_id: str, number: int) -> AttemptRecord | None:
         """One attempt."""
-        found = await self._all(_key(account, invoice_id, number))
+        found = await self._all(account=account, invoice_id=invoice_id, number=number)
         return found[0] if found else None
 
     async def of_case(self, case_id: str) -> tuple[AttemptRecord, ...]:
         """The attempts of a case, in order."""
-        return await self._all(col(AttemptRow.case_id) == case_id)
+        return await self._all(case_id=case_id)
 
     async def of_invoice(self, account: str, invoice_id: str) -> tuple[AttemptRecord, ...]:
         """The attempts of an invoice over all episodes, in order."""
-        return await self._all(
-            and_(col(AttemptRow.account) == account, col(AttemptRow.invoice_id) == invoice_id)
-        )
+        return await self._all(account=account, invoice_id=invoice_id)
 
-    async def _all(self, where: ColumnElement[bool]) -> tuple[AttemptRecord, ...]:
-        query = select(AttemptRow).where(where).order_by(col(AttemptRow.number))
-        async with self._database.read() as session:
-            return tuple(from_row(AttemptRecord, row) for row in await session.scalars(query))
+    async def _all(self, **where: str | int) -> tuple[AttemptRecord, ...]:
+        rows = await self._database.rows(AttemptRow, "number", **where)
+        return tuple(from_row(AttemptRecord, row) for row in rows)
 
 
 async def _refusal(session: AsyncSession, attempt: AttemptRow, planned: Planned) -> Slot | None:
@@ -152,7 +143,8 @@ async def _refusal(session: AsyncSession, attempt: AttemptRow, planned: Planned)
 
 
 async def _known(session: AsyncSession, account: str, invoice_id: str, number: int) -> AttemptClaim | None:
-    row = (await session.scalars(select(AttemptRow).where(_key(account, invoice_id, number)))).first()
+    key = {"account": account, "invoice_id": invoice_id, "number": number}
+    row = (await session.execute(rows_where(AttemptRow, tuple(key)), key)).first()
     if row is None:
         return None
     return AttemptClaim(
@@ -180,9 +172,20 @@ def _row(
     )
 
 
-def _key(account: str, invoice_id: str, number: int) -> ColumnElement[bool]:
-    return and_(
-        col(AttemptRow.account) == account,
-        col(AttemptRow.invoice_id) == invoice_id,
-        col(AttemptRow.number) == number,
+# Built once: building a statement costs more than executing it.
+_ATTEMPTS = table(AttemptRow).c
+_COMPLETE = (
+    update(table(AttemptRow))
+    .where(
+        _ATTEMPTS.account == bindparam("of_account"),
+        _ATTEMPTS.invoice_id == bindparam("of_invoice"),
+        _ATTEMPTS.number == bindparam("of_number"),
+        or_(_ATTEMPTS.completed_at.is_(None), _ATTEMPTS.outcome.in_(PROVISIONAL)),
     )
+    .values(
+        {
+            name: func.coalesce(bindparam(f"new_{name}", type_=_ATTEMPTS[name].type), _ATTEMPTS[name])
+            for name in ("charge_id", "amount")  # kept where there is nothing new
+        }
+    )
+)

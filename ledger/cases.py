@@ -6,15 +6,17 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Select, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from dunning.case import Entry
 from dunning.values import Stage
-from ledger.database import Database, changed, insert_once, put
+from ledger.database import Database, changed, insert_once, put, rows_where
 from ledger.errors import LedgerError, NotInLedger
 from ledger.outbox import put_out
 from ledger.outgoing import Outgoing
@@ -144,14 +146,13 @@ class Cases:
 
     async def get(self, case_id: str) -> CaseRecord | None:
         """The case of that id."""
-        return await self._first(select(CaseRow).where(col(CaseRow.id) == case_id))
+        rows = await self._database.rows(CaseRow, id=case_id)
+        return from_row(CaseRecord, rows[0]) if rows else None
 
     async def by_invoice(self, account: str, invoice_id: str) -> CaseRecord | None:
         """The latest case of an invoice, open or closed."""
-        async with self._database.look() as connection:
-            asked = {"account": account, "invoice_id": invoice_id}
-            row = (await connection.execute(_LATEST, asked)).first()
-        return from_row(CaseRecord, row) if row is not None else None
+        rows = await self._database.rows(CaseRow, "episode", account=account, invoice_id=invoice_id)
+        return from_row(CaseRecord, rows[-1]) if rows else None
 
     async def older_open(
         self, account: str, customer: str, subscription: str | None, before_case_id: str
@@ -195,7 +196,7 @@ class Cases:
         cursor: str | None = None,
     ) -> CasePage:
         """Cases that fit all that is given, newest first. Raises LedgerError for a foreign cursor."""
-        wanted = {
+        given = {
             "account": account,
             "invoice_id": invoice,
             "customer": customer,
@@ -204,14 +205,12 @@ class Cases:
             "needs_human": needs_human,
             "policy_name": policy,
         }
-        where = [getattr(CaseRow, name) == value for name, value in wanted.items() if value is not None]
-        if open_only:
-            where.append(col(CaseRow.closed_at).is_(None))
-        if cursor is not None:
-            where.append(_after(cursor))
-        query = select(CaseRow).where(*where)
-        newest_first = query.order_by(col(CaseRow.opened_at).desc(), col(CaseRow.id).desc())
-        found = await self._all(newest_first.limit(limit + 1))
+        wanted = {name: value for name, value in given.items() if value is not None}
+        query = _newest_first(tuple(wanted), open_only=open_only, onward=cursor is not None)
+        place = _place(cursor) if cursor is not None else {}
+        async with self._database.read() as session:
+            rows = await session.execute(query, {**wanted, **place, "most": limit + 1})
+            found = tuple(from_row(CaseRecord, row) for row in rows)
         page = found[:limit]
         return CasePage(cases=page, cursor=_cursor(page[-1]) if len(found) > limit and page else None)
 
@@ -227,9 +226,8 @@ class Cases:
 
     async def entries(self, case_id: str) -> tuple[EntryRecord, ...]:
         """The timeline of a case, oldest first."""
-        query = select(EntryRow).where(col(EntryRow.case_id) == case_id).order_by(col(EntryRow.seq))
-        async with self._database.read() as session:
-            return tuple(from_row(EntryRecord, row) for row in await session.scalars(query))
+        rows = await self._database.rows(EntryRow, "seq", case_id=case_id)
+        return tuple(from_row(EntryRecord, row) for row in rows)
 
     async def _first(self, query: Select[CaseRow]) -> CaseRecord | None:
         found = await self._all(query.limit(1))
@@ -243,7 +241,7 @@ class Cases:
 # --- claiming -----------------------------------------------------------------------------------------
 
 
-#: The latest case of an invoice: what every webhook asks. Building a statement costs more than executing it.
+#: The latest case of an invoice. Building a statement costs more than executing it.
 _LATEST = (
     select(CaseRow)
     .where(
@@ -280,15 +278,21 @@ async def _take_over(session: AsyncSession, row: CaseRow, run_id: str, at: datet
 
 
 async def _next_number(session: AsyncSession, account: str, invoice_id: str) -> int:
-    of_invoice = and_(col(AttemptRow.account) == account, col(AttemptRow.invoice_id) == invoice_id)
-    return 1 + (await session.scalar(select(func.max(col(AttemptRow.number))).where(of_invoice)) or 0)
+    highest = await session.scalar(_HIGHEST_NUMBER, {"account": account, "invoice_id": invoice_id})
+    return 1 + (highest or 0)
 
 
 async def _next_seq(session: AsyncSession, case_id: str) -> int:
-    highest = await session.scalar(
-        select(func.max(col(EntryRow.seq))).where(col(EntryRow.case_id) == case_id, col(EntryRow.seq) < LATE)
-    )
+    highest = await session.scalar(_HIGHEST_SEQ, {"case_id": case_id})
     return 0 if highest is None else highest + 1
+
+
+_HIGHEST_NUMBER = select(func.max(col(AttemptRow.number))).where(
+    col(AttemptRow.account) == bindparam("account"), col(AttemptRow.invoice_id) == bindparam("invoice_id")
+)
+_HIGHEST_SEQ = select(func.max(col(EntryRow.seq))).where(
+    col(EntryRow.case_id) == bindparam("case_id"), col(EntryRow.seq) < LATE
+)
 
 
 # --- remembering --------------------------------------------------------------------------------------
@@ -392,13 +396,21 @@ def _cursor(case: CaseRecord) -> str:
     return base64.urlsafe_b64encode(f"{case.opened_at.isoformat()} {case.id}".encode()).decode()
 
 
-def _after(cursor: str) -> ColumnElement[bool]:
+def _place(cursor: str) -> dict[str, Any]:
     try:
         moment, _, case_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        opened_at = datetime.fromisoformat(moment)
+        return {"last_opened_at": datetime.fromisoformat(moment), "last_id": case_id}
     except (binascii.Error, UnicodeError, ValueError) as error:
         raise LedgerError(f"{cursor!r} is no cursor of a list of cases: start at the first page") from error
-    return or_(
-        col(CaseRow.opened_at) < opened_at,
-        and_(col(CaseRow.opened_at) == opened_at, col(CaseRow.id) < case_id),
-    )
+
+
+@cache
+def _newest_first(wanted: tuple[str, ...], *, open_only: bool, onward: bool) -> Select[*tuple[Any, ...]]:
+    query = rows_where(CaseRow, wanted)
+    if open_only:
+        query = query.where(_CASES.closed_at.is_(None))
+    if onward:
+        same_moment = _CASES.opened_at == bindparam("last_opened_at")
+        later = and_(same_moment, _CASES.id < bindparam("last_id"))
+        query = query.where(or_(_CASES.opened_at < bindparam("last_opened_at"), later))
+    return query.order_by(_CASES.opened_at.desc(), _CASES.id.desc()).limit(bindparam("most"))

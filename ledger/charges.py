@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
-from sqlmodel import col
 
 from ledger.database import Database, put
 from ledger.records import ChargeRecord, from_row
@@ -36,12 +35,8 @@ class Charges:
 
     async def get(self, account: str, charge_id: str) -> ChargeRecord | None:
         """One charge."""
-        query = select(ChargeRow).where(
-            col(ChargeRow.account) == account, col(ChargeRow.charge_id) == charge_id
-        )
-        async with self._database.read() as session:
-            row = (await session.scalars(query)).first()
-            return None if row is None else from_row(ChargeRecord, row)
+        rows = await self._database.rows(ChargeRow, account=account, charge_id=charge_id)
+        return from_row(ChargeRecord, rows[0]) if rows else None
 
     async def trace(self, account: str, charge_id: str) -> Trace | None:
         """What a charge was for: one of the engine's own or of others. None if the ledger never saw it."""
@@ -58,7 +53,5 @@ class Charges:
 
     async def of_invoice(self, account: str, invoice_id: str) -> tuple[ChargeRecord, ...]:
         """The charges of an invoice that the engine did not make, oldest first."""
-        mine = (col(ChargeRow.account) == account, col(ChargeRow.invoice_id) == invoice_id)
-        query = select(ChargeRow).where(*mine).order_by(col(ChargeRow.at), col(ChargeRow.charge_id))
-        async with self._database.read() as session:
-            return tuple(from_row(ChargeRecord, row) for row in await session.scalars(query))
+        rows = await self._database.rows(ChargeRow, "at", "charge_id", account=account, invoice_id=invoice_id)
+        return tuple(from_row(ChargeRecord, row) for row in rows)

@@ -78,10 +78,8 @@ class Consents:
 
     async def history(self, account: str, customer: str) -> tuple[ConsentRecord, ...]:
         """All statements of a customer, oldest first."""
-        of_customer = and_(col(ConsentRow.account) == account, col(ConsentRow.customer) == customer)
-        query = select(ConsentRow).where(of_customer).order_by(col(ConsentRow.at), col(ConsentRow.id))
-        async with self._database.read() as session:
-            return tuple(from_row(ConsentRecord, row) for row in await session.scalars(query))
+        said = await self._database.rows(ConsentRow, "at", "id", account=account, customer=customer)
+        return tuple(from_row(ConsentRecord, row) for row in said)
 
 
 def _newest(account: str, customer: str, channel: Channel) -> Select[datetime]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, String, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped
 from sqlmodel import col
@@ -63,16 +63,8 @@ def conversation(customer: str) -> str:
 
 async def unwelcome(session: AsyncSession, dispatch: DispatchRow, terms: Terms) -> str | None:
     """Why the customer must not hear this message at all, however it looked when the invoice was read."""
-    query = (
-        select(col(ConsentRow.group), col(ConsentRow.state))
-        .where(
-            col(ConsentRow.account) == account_of(dispatch.case_id),
-            col(ConsentRow.customer) == dispatch.customer,
-            col(ConsentRow.channel) == dispatch.channel,
-        )
-        .order_by(col(ConsentRow.at), col(ConsentRow.id))
-    )
-    newest = {group: state for group, state in await session.execute(query)}
+    whom = {"case_id": dispatch.case_id, "customer": dispatch.customer, "channel": dispatch.channel}
+    newest = {group: state for group, state in await session.execute(_AGREED, whom)}
     where_to = (dispatch.address, dispatch.channel)
     known = await session.get(AddressRow, where_to) if dispatch.address is not None else None
     return refusal(newest, terms.group, dead=known is not None and known.dead)
@@ -119,21 +111,40 @@ async def _contacts(session: AsyncSession, dispatch: DispatchRow, shadow: bool) 
 
 async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> Sequence[DispatchRow]:
     """What the customer heard or may have heard, oldest first. A shadow counts for another shadow only."""
+    whom = {"case_id": dispatch.case_id, "customer": dispatch.customer}
+    since = dispatch.claimed_at - LONGEST
     unheard = _UNHEARD if shadow else (*_UNHEARD, _SHADOW)
-    query = (
-        select(DispatchRow)
-        .where(
-            col(DispatchRow.customer) == dispatch.customer,
-            account_of(col(DispatchRow.case_id)) == account_of(dispatch.case_id),
-            col(DispatchRow.claimed_at) > dispatch.claimed_at - LONGEST,
-            or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate).notin_(unheard)),
-        )
-        .order_by(col(DispatchRow.claimed_at), col(DispatchRow.id))
-    )
-    return (await session.scalars(query)).all()
+    return (await session.scalars(_HEARD, {**whom, "since": since, "unheard": unheard})).all()
 
 
-def account_of(case_id: str | Mapped[str]) -> ColumnElement[str]:
+def account_of(case_id: str | Mapped[str] | BindParameter[str]) -> ColumnElement[str]:
     """The account of the case or reminder that a message belongs to."""
     of_each = (select(col(row.account)).where(col(row.id) == case_id) for row in _OWNERS)
     return func.coalesce(*(one.scalar_subquery() for one in of_each))
+
+
+# Built once: building a statement costs more than executing it.
+
+_OF_THE_CASE = account_of(bindparam("case_id", type_=String))
+_AGREED = (
+    select(col(ConsentRow.group), col(ConsentRow.state))
+    .where(
+        col(ConsentRow.account) == _OF_THE_CASE,
+        col(ConsentRow.customer) == bindparam("customer"),
+        col(ConsentRow.channel) == bindparam("channel"),
+    )
+    .order_by(col(ConsentRow.at), col(ConsentRow.id))
+)
+_HEARD = (
+    select(DispatchRow)
+    .where(
+        col(DispatchRow.customer) == bindparam("customer"),
+        account_of(col(DispatchRow.case_id)) == _OF_THE_CASE,
+        col(DispatchRow.claimed_at) > bindparam("since"),
+        or_(
+            col(DispatchRow.fate).is_(None),
+            col(DispatchRow.fate).notin_(bindparam("unheard", expanding=True)),
+        ),
+    )
+    .order_by(col(DispatchRow.claimed_at), col(DispatchRow.id))
+)

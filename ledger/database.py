@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, event, text
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Select, bindparam, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from ledger import patient
 from ledger.errors import NotInLedger
@@ -23,7 +23,6 @@ from ledger.urls import parse_url
 #: How long a writer waits for another one, in seconds, before the database reports that it is locked.
 BUSY_SECONDS = 15.0
 _WRITES = "ledger_writes"
-_LOOKS = "ledger_looks"
 # A hash that two names share makes them wait for each other, and does no harm.
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -39,7 +38,7 @@ class Database:
             options["connect_args"] |= {"async_creator_fn": patient.connect}
         self.engine = create_async_engine(self.url, **options)
         self._writer = self.engine.execution_options(**{_WRITES: True})
-        self._looker = self.engine.execution_options(**{_LOOKS: True})
+        self._looker = self.engine
         if self.is_sqlite:
             prepare_sqlite(self.engine.sync_engine)
         # SQLite has one writer at a time and polls for its turn; inside a process a queue is faster and fair.
@@ -47,18 +46,20 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session that only reads."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        """A session that only reads. What is read first may have changed when the next is read.
+
+        On SQLite no transaction is begun around it: that would cost as much as a statement.
+        """
+        async with AsyncSession(self._looker, expire_on_commit=False) as session:
             yield session
 
-    @asynccontextmanager
-    async def look(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for one statement that reads, for the busiest path.
+    async def rows(self, row: type[Row], *order: str, **where: str | int) -> Sequence[Any]:
+        """The rows of a table whose columns have these values, in the order of other columns.
 
-        On SQLite no transaction is begun around it: that would cost as much as the statement.
+        For the busiest paths: no object is made of a row, and the statement is built once.
         """
         async with self._looker.connect() as connection:
-            yield connection
+            return (await connection.execute(rows_where(row, tuple(where), order), where)).all()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -120,9 +121,8 @@ def prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if not options.get(_LOOKS, False):
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES, False) else "BEGIN")
+        if connection.get_execution_options().get(_WRITES, False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def writing(engine: Engine) -> Engine:
@@ -169,6 +169,16 @@ def _values(row: Row) -> dict[str, Any]:
 
 
 # Statements are built once per table: building one costs more than executing it.
+
+
+@cache
+def rows_where(
+    row: type[Row], names: tuple[str, ...], order: tuple[str, ...] = ()
+) -> Select[*tuple[Any, ...]]:
+    """All columns of the rows whose columns `names` have the values of the parameters of these names."""
+    columns = table(row).c
+    query = select(table(row)).where(*(columns[name] == bindparam(name) for name in names))
+    return query.order_by(*(columns[name] for name in order))
 
 
 @cache

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from dunning.deliveries import Heard, replaces
 from dunning.values import Channel
 from ledger.contacts import FREE, Terms, account_of, conversation, no_room, said_by_another, unwelcome
-from ledger.database import Database, changed, insert_once
+from ledger.database import Database, changed, insert_once, rows_where
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
 from ledger.tables import CardCaseRow, CaseRow, DispatchEventRow, DispatchRow, ReminderRow
@@ -66,15 +66,12 @@ class Dispatches:
             address=address,
             told=dict(terms.told) or None,
         )
-        same = and_(
-            col(DispatchRow.case_id) == case_id,
-            col(DispatchRow.step) == step,
-            col(DispatchRow.channel) == channel,
-        )
+        key = {"case_id": case_id, "step": step, "channel": channel}
+        same = rows_where(DispatchRow, tuple(key))
         async with self._database.write() as session:
             await _must_be_of_a_case(session, case_id)
             await self._database.alone(session, conversation(customer))
-            while (row := (await session.scalars(select(DispatchRow).where(same))).first()) is None:
+            while (row := (await session.execute(same, key)).first()) is None:
                 why = await unwelcome(session, dispatch, terms)
                 if why is not None:
                     return DispatchClaim(dispatch_id=dispatch.id, state="unwelcome", why=why)
@@ -122,13 +119,8 @@ class Dispatches:
 
     async def was_heard(self, dispatch_id: str, news: Heard) -> bool:
         """Whether the same was told before."""
-        same = and_(
-            col(DispatchEventRow.dispatch_id) == dispatch_id,
-            col(DispatchEventRow.provider) == news.provider,
-            col(DispatchEventRow.key) == news.key,
-        )
-        async with self._database.read() as session:
-            return bool(await session.scalar(select(exists().where(same))))
+        same = {"dispatch_id": dispatch_id, "provider": news.provider, "key": news.key}
+        return bool(await self._database.rows(DispatchEventRow, **same))
 
     async def heard(self, dispatch_id: str, news: Heard) -> DispatchRecord | None:
         """Take in what a provider told; the message as it stood before, or None if the same was told before.
@@ -161,7 +153,7 @@ class Dispatches:
 
     async def by_id(self, dispatch_id: str) -> DispatchRecord | None:
         """One message."""
-        return await self._first(col(DispatchRow.id) == dispatch_id)
+        return await self._first(id=dispatch_id)
 
     async def account(self, message: DispatchRecord) -> str | None:
         """The account of the case or reminder that a message belongs to; None if that is gone."""
@@ -171,7 +163,7 @@ class Dispatches:
 
     async def by_provider_id(self, provider_id: str) -> DispatchRecord | None:
         """The message that a provider knows under this id."""
-        return await self._first(col(DispatchRow.provider_id) == provider_id)
+        return await self._first(provider_id=provider_id)
 
     async def to_address(self, address: str, *, most: int) -> tuple[DispatchRecord, ...]:
         """The latest messages to an address, given by its fingerprint, the newest first."""
@@ -182,31 +174,32 @@ class Dispatches:
 
     async def of_case(self, case_id: str) -> tuple[DispatchRecord, ...]:
         """The messages of a case, in the order of their claims."""
-        return await self._all(col(DispatchRow.case_id) == case_id)
+        return await self._all(case_id=case_id)
 
     async def events(self, dispatch_id: str) -> tuple[DispatchEventRecord, ...]:
         """What was heard of a message, oldest first."""
-        of_dispatch = select(DispatchEventRow).where(col(DispatchEventRow.dispatch_id) == dispatch_id)
-        query = of_dispatch.order_by(col(DispatchEventRow.at), col(DispatchEventRow.id))
-        async with self._database.read() as session:
-            return tuple(from_row(DispatchEventRecord, row) for row in await session.scalars(query))
+        rows = await self._database.rows(DispatchEventRow, "at", "id", dispatch_id=dispatch_id)
+        return tuple(from_row(DispatchEventRecord, row) for row in rows)
 
     async def _must_exist(self, dispatch_id: str) -> None:
         if await self.by_id(dispatch_id) is None:
             raise NotInLedger(f"message {dispatch_id} is not in the ledger: never claimed, or released")
 
-    async def _first(self, where: ColumnElement[bool]) -> DispatchRecord | None:
-        found = await self._all(where)
+    async def _first(self, **where: str) -> DispatchRecord | None:
+        found = await self._all(**where)
         return found[0] if found else None
 
-    async def _all(self, where: ColumnElement[bool]) -> tuple[DispatchRecord, ...]:
-        query = select(DispatchRow).where(where).order_by(col(DispatchRow.claimed_at), col(DispatchRow.id))
-        async with self._database.read() as session:
-            return tuple(from_row(DispatchRecord, row) for row in await session.scalars(query))
+    async def _all(self, **where: str) -> tuple[DispatchRecord, ...]:
+        rows = await self._database.rows(DispatchRow, "claimed_at", "id", **where)
+        return tuple(from_row(DispatchRecord, row) for row in rows)
 
 
 async def _must_be_of_a_case(session: AsyncSession, case_id: str) -> None:
     """A message belongs to a case or to a reminder; no foreign key can say so of several tables."""
-    known = or_(*(exists().where(col(row.id) == case_id) for row in (CaseRow, CardCaseRow, ReminderRow)))
-    if not await session.scalar(select(known)):
+    if not await session.scalar(_IS_KNOWN, {"case_id": case_id}):
         raise NotInLedger(f"{case_id} is not in the ledger: claim it before you record anything of it")
+
+
+# Built once: building a statement costs more than executing it.
+_OWNERS = (CaseRow, CardCaseRow, ReminderRow)
+_IS_KNOWN = select(or_(*(exists().where(col(row.id) == bindparam("case_id")) for row in _OWNERS)))

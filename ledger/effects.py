@@ -47,12 +47,11 @@ class Effects:
 
     async def get(self, key: str) -> EffectClaim | None:
         """The effect as it stands."""
-        async with self._database.read() as session:
-            row = (await session.scalars(select(EffectRow).where(col(EffectRow.key) == key))).first()
-            return None if row is None else _claim(row)
+        rows = await self._database.rows(EffectRow, key=key)
+        return _claim(rows[0]) if rows else None
 
 
-def _claim(row: EffectRow) -> EffectClaim:
+def _claim(row: Any) -> EffectClaim:
     return EffectClaim(
         key=row.key,
         state="reserved" if row.completed_at is None else "done",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlmodel import col
 
 from dunning.values import Channel
@@ -50,9 +50,8 @@ class Links:
 
     async def find(self, digest: str) -> LinkRecord | None:
         """The link of that digest, expired and revoked ones too."""
-        async with self._database.read() as session:
-            row = (await session.scalars(select(LinkRow).where(col(LinkRow.digest) == digest))).first()
-            return None if row is None else from_row(LinkRecord, row)
+        rows = await self._database.rows(LinkRow, digest=digest)
+        return from_row(LinkRecord, rows[0]) if rows else None
 
     async def used(self, digest: str) -> None:
         """Something was done through the link."""
