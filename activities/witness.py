@@ -39,10 +39,9 @@ class Witness:
         if any(attempt.completed_at is None for attempt in attempts):
             return
         ours = {attempt.charge_id: attempt for attempt in attempts if attempt.charge_id}
+        await self._ledger.charges.saw(*(record_of(ref, one) for one in charges if one.id not in ours))
         for charge in charges:
-            if charge.id not in ours:
-                await self._ledger.charges.saw(record_of(ref, charge))
-            elif ours[charge.id].outcome in PROVISIONAL:
+            if charge.id in ours and ours[charge.id].outcome in PROVISIONAL:
                 await self._settle(ours[charge.id], charge, at)
 
     async def _settle(self, attempt: AttemptRecord, charge: StripeCharge, at: datetime) -> None:

@@ -163,23 +163,10 @@ class Cases:
         """
         if subscription is None:
             return None
-        mine = select(col(CaseRow.opened_at)).where(col(CaseRow.id) == before_case_id).scalar_subquery()
-        query = (
-            select(CaseRow)
-            .where(
-                col(CaseRow.account) == account,
-                col(CaseRow.customer) == customer,
-                col(CaseRow.subscription) == subscription,
-                col(CaseRow.closed_at).is_(None),
-                col(CaseRow.id) != before_case_id,
-                or_(
-                    col(CaseRow.opened_at) < mine,
-                    and_(col(CaseRow.opened_at) == mine, col(CaseRow.id) < before_case_id),
-                ),
-            )
-            .order_by(col(CaseRow.opened_at), col(CaseRow.id))
-        )
-        return await self._first(query)
+        whose = {"account": account, "customer": customer, "subscription": subscription}
+        async with self._database.read() as session:
+            row = (await session.execute(_older_open(), {**whose, "before": before_case_id})).first()
+            return from_row(CaseRecord, row) if row is not None else None
 
     async def find(
         self,
@@ -228,10 +215,6 @@ class Cases:
         """The timeline of a case, oldest first."""
         rows = await self._database.rows(EntryRow, "seq", case_id=case_id)
         return tuple(from_row(EntryRecord, row) for row in rows)
-
-    async def _first(self, query: Select[CaseRow]) -> CaseRecord | None:
-        found = await self._all(query.limit(1))
-        return found[0] if found else None
 
     async def _all(self, query: Select[CaseRow]) -> tuple[CaseRecord, ...]:
         async with self._database.read() as session:
@@ -293,6 +276,21 @@ _HIGHEST_NUMBER = select(func.max(col(AttemptRow.number))).where(
 _HIGHEST_SEQ = select(func.max(col(EntryRow.seq))).where(
     col(EntryRow.case_id) == bindparam("case_id"), col(EntryRow.seq) < LATE
 )
+
+
+_SAME_SUBSCRIPTION = ("account", "customer", "subscription")
+
+
+@cache
+def _older_open() -> Select[*tuple[Any, ...]]:
+    mine, older = bindparam("before", type_=_CASES.id.type), rows_where(CaseRow, _SAME_SUBSCRIPTION)
+    since = select(_CASES.opened_at).where(_CASES.id == mine).scalar_subquery()
+    before = or_(_CASES.opened_at < since, and_(_CASES.opened_at == since, _CASES.id < mine))
+    return (
+        older.where(_CASES.closed_at.is_(None), _CASES.id != mine, before)
+        .order_by(_CASES.opened_at, _CASES.id)
+        .limit(1)
+    )
 
 
 # --- remembering --------------------------------------------------------------------------------------

@@ -25,13 +25,19 @@ class Charges:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def saw(self, charge: ChargeRecord) -> bool:
-        """Remember a charge, once; False if all of it was known. A later word on it replaces the earlier."""
-        if await self.get(charge.account, charge.charge_id) == charge:
+    async def saw(self, *charges: ChargeRecord) -> bool:
+        """Remember charges of one invoice, each once; False if all of it was known.
+
+        A later word on a charge replaces the earlier.
+        """
+        if not charges:
             return False
-        async with self._database.write() as session:
-            await put(session, [ChargeRow(**asdict(charge))])
-        return True
+        known = await self.of_invoice(charges[0].account, charges[0].invoice_id)
+        news = [ChargeRow(**asdict(charge)) for charge in charges if charge not in known]
+        if news:
+            async with self._database.write() as session:
+                await put(session, news)
+        return bool(news)
 
     async def get(self, account: str, charge_id: str) -> ChargeRecord | None:
         """One charge."""

@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from dunning.budget import Limits, PastAttempt, Planned
 from dunning.values import DeclineClass
-from ledger.tables import AttemptRow, ChargeRow
+from ledger.tables import AttemptRow, ChargeRow, table
 
 
 def card_name(account: str, planned: Planned) -> str:
@@ -31,8 +31,8 @@ async def past_attempts(
         "invoice_id": planned.invoice_id,
         "since": planned.at - _longest(limits),
     }
-    ours = await session.scalars(_ours(by_fingerprint=known), values)
-    others = await session.scalars(_others(by_fingerprint=known), values)
+    ours = await session.execute(_ours(by_fingerprint=known), values)
+    others = await session.execute(_others(by_fingerprint=known), values)
     return [*(_attempt(row) for row in ours), *(_charge(row) for row in others)]
 
 
@@ -45,8 +45,8 @@ def _longest(limits: Limits) -> timedelta:
 
 
 @cache
-def _ours(*, by_fingerprint: bool) -> Select[AttemptRow]:
-    return select(AttemptRow).where(
+def _ours(*, by_fingerprint: bool) -> Select[*tuple[Any, ...]]:
+    return select(table(AttemptRow)).where(
         col(AttemptRow.account) == bindparam("account"),
         _same_method(AttemptRow, by_fingerprint),
         col(AttemptRow.reached_network).isnot(False),
@@ -55,13 +55,13 @@ def _ours(*, by_fingerprint: bool) -> Select[AttemptRow]:
 
 
 @cache
-def _others(*, by_fingerprint: bool) -> Select[ChargeRow]:
+def _others(*, by_fingerprint: bool) -> Select[*tuple[Any, ...]]:
     """Charges of others. One that was seen before its attempt knew its id is the engine's own after all."""
     known = exists().where(
         col(AttemptRow.account) == col(ChargeRow.account),
         col(AttemptRow.charge_id) == col(ChargeRow.charge_id),
     )
-    return select(ChargeRow).where(
+    return select(table(ChargeRow)).where(
         col(ChargeRow.account) == bindparam("account"),
         _same_method(ChargeRow, by_fingerprint),
         col(ChargeRow.reached_network).is_(True),
@@ -82,7 +82,7 @@ def _matters(row: Any, at: Any) -> ColumnElement[bool]:
     return or_(recent, col(row.lock).isnot(None), same_invoice)
 
 
-def _attempt(row: AttemptRow) -> PastAttempt:
+def _attempt(row: Any) -> PastAttempt:
     return _past(
         row,
         at=row.charged_at or row.reserved_at,
@@ -91,7 +91,7 @@ def _attempt(row: AttemptRow) -> PastAttempt:
     )
 
 
-def _charge(row: ChargeRow) -> PastAttempt:
+def _charge(row: Any) -> PastAttempt:
     return _past(row, at=row.at, succeeded=row.status == "succeeded", pending=False)
 
 

@@ -27,7 +27,7 @@ from ledger.database import Database, put
 from ledger.outbox import put_out
 from ledger.outgoing import Outgoing
 from ledger.records import RiskRecord
-from ledger.tables import AttemptRow, CaseRow, ConsentRow, PromiseRow, RiskRow, SignalRow
+from ledger.tables import AttemptRow, CaseRow, ConsentRow, PromiseRow, RiskRow, SignalRow, table
 
 #: More of a customer's past than this changes no flag.
 _MOST = 200
@@ -147,7 +147,7 @@ async def _attempts(session: AsyncSession, theirs: _Theirs) -> tuple[PastAttempt
             funding=row.funding,
             expires_at=_expires_at(row.expiry),
         )
-        for row in await session.scalars(_attempts_of(), theirs)
+        for row in await session.execute(_attempts_of(), theirs)
     )
 
 
@@ -164,19 +164,19 @@ async def _cases(session: AsyncSession, theirs: _Theirs) -> tuple[PastCase, ...]
         PastCase(
             fact=f"cases/{row.id}", opened_at=row.opened_at, recovered=row.outcome is Outcome.RECOVERED
         )
-        for row in await session.scalars(_cases_of(), theirs)
+        for row in await session.execute(_cases_of(), theirs)
         if row.outcome is not Outcome.NOT_APPLICABLE
     )
 
 
 async def _broken_promises(session: AsyncSession, theirs: _Theirs) -> tuple[Said, ...]:
-    rows = await session.scalars(_broken_promises_of(), theirs)
-    return tuple(Said(fact=f"promises/{row.case_id}/{row.index}", at=row.at) for row in rows)
+    rows = await session.execute(_broken_promises_of(), theirs)
+    return tuple(Said(fact=f"promises/{case_id}/{index}", at=at) for case_id, index, at in rows)
 
 
 async def _dead_channels(session: AsyncSession, theirs: _Theirs) -> tuple[Said, ...]:
     """The channels whose newest statement is a no."""
-    newest = {row.channel: row for row in await session.scalars(_consents_of(), theirs)}
+    newest = {row.channel: row for row in await session.execute(_consents_of(), theirs)}
     return tuple(
         Said(fact=f"consents/{row.id}", at=row.at, what=str(channel))
         for channel, row in sorted(newest.items())
@@ -193,7 +193,7 @@ async def _signals(session: AsyncSession, theirs: _Theirs) -> tuple[Signal, ...]
             text=row.text,
             until=row.until,
         )
-        for row in await session.scalars(_signals_of(), theirs)
+        for row in await session.execute(_signals_of(), theirs)
     )
 
 
@@ -201,21 +201,21 @@ async def _signals(session: AsyncSession, theirs: _Theirs) -> tuple[Signal, ...]
 
 
 @cache
-def _attempts_of() -> Select[AttemptRow]:
+def _attempts_of() -> Select[*tuple[Any, ...]]:
     newest = col(AttemptRow.reserved_at).desc()
-    return select(AttemptRow).where(_of_customer(AttemptRow)).order_by(newest).limit(_MOST)
+    return select(table(AttemptRow)).where(_of_customer(AttemptRow)).order_by(newest).limit(_MOST)
 
 
 @cache
-def _cases_of() -> Select[CaseRow]:
+def _cases_of() -> Select[*tuple[Any, ...]]:
     newest = col(CaseRow.opened_at).desc()
-    return select(CaseRow).where(_of_customer(CaseRow)).order_by(newest).limit(_MOST)
+    return select(table(CaseRow)).where(_of_customer(CaseRow)).order_by(newest).limit(_MOST)
 
 
 @cache
-def _broken_promises_of() -> Select[PromiseRow]:
+def _broken_promises_of() -> Select[str, int, datetime]:
     return (
-        select(PromiseRow)
+        select(col(PromiseRow.case_id), col(PromiseRow.index), col(PromiseRow.at))
         .join(CaseRow, col(CaseRow.id) == col(PromiseRow.case_id))
         .where(_of_customer(CaseRow), col(PromiseRow.state) == "broken")
         .order_by(col(PromiseRow.at).desc())
@@ -224,15 +224,15 @@ def _broken_promises_of() -> Select[PromiseRow]:
 
 
 @cache
-def _consents_of() -> Select[ConsentRow]:
+def _consents_of() -> Select[*tuple[Any, ...]]:
     oldest = (col(ConsentRow.at), col(ConsentRow.id))
-    return select(ConsentRow).where(_of_customer(ConsentRow)).order_by(*oldest)
+    return select(table(ConsentRow)).where(_of_customer(ConsentRow)).order_by(*oldest)
 
 
 @cache
-def _signals_of() -> Select[SignalRow]:
+def _signals_of() -> Select[*tuple[Any, ...]]:
     newest = (col(SignalRow.at).desc(), col(SignalRow.key))
-    return select(SignalRow).where(_of_customer(SignalRow)).order_by(*newest).limit(_MOST)
+    return select(table(SignalRow)).where(_of_customer(SignalRow)).order_by(*newest).limit(_MOST)
 
 
 def _of_customer(row: Any) -> ColumnElement[bool]:

@@ -10,9 +10,11 @@ from sqlmodel import col
 
 from ledger.database import Database, changed, insert_once
 from ledger.records import Halt, from_row
-from ledger.tables import SwitchRow
+from ledger.tables import SwitchRow, table
 
 _HALT = "halt"
+_SWITCHES = table(SwitchRow).c
+_IN_FORCE = select(table(SwitchRow)).where(_SWITCHES.name == _HALT, _SWITCHES.lifted_at.is_(None))
 
 
 class Switches:
@@ -47,9 +49,8 @@ class Switches:
         if self._seen is not None and time.monotonic() - self._seen[0] < max_age:
             return self._seen[1]
         asked = time.monotonic()
-        in_force = select(SwitchRow).where(col(SwitchRow.name) == _HALT, col(SwitchRow.lifted_at).is_(None))
         async with self._database.read() as session:
-            row = (await session.scalars(in_force)).first()
+            row = (await session.execute(_IN_FORCE)).first()
         halt = None if row is None else from_row(Halt, row)
         self._seen = (asked, halt)
         return halt
