@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from ledger import patient
 from ledger.errors import NotInLedger
@@ -42,7 +43,7 @@ class Database:
         if self.is_sqlite:
             prepare_sqlite(self.engine.sync_engine)
         # SQLite has one writer at a time and polls for its turn; inside a process a queue is faster and fair.
-        self._turn = asyncio.Lock() if self.is_sqlite else None
+        self._turn = asyncio.Lock() if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -56,10 +57,16 @@ class Database:
     async def rows(self, row: type[Row], *order: str, **where: str | int) -> Sequence[Any]:
         """The rows of a table whose columns have these values, in the order of other columns.
 
-        For the busiest paths: no object is made of a row, and the statement is built once.
+        For the busiest paths: no object is made of a row, the statement is built once, and all of it is one
+        step of the event loop where the database is SQLite.
         """
-        async with self._looker.connect() as connection:
-            return (await connection.execute(rows_where(row, tuple(where), order), where)).all()
+        query = rows_where(row, tuple(where), order)
+
+        def found() -> Sequence[Any]:
+            with self._looker.sync_engine.connect() as connection:
+                return connection.execute(query, where).all()
+
+        return await greenlet_spawn(found)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -68,12 +75,13 @@ class Database:
         On SQLite it begins IMMEDIATE: a transaction that reads first and writes later would be refused
         as busy at once when another one wrote in between (sqlite.org/lang_transaction.html).
         """
-        async with AsyncExitStack() as stack:
-            if self._turn is not None:
-                await stack.enter_async_context(self._turn)
-            session = await stack.enter_async_context(AsyncSession(self._writer, expire_on_commit=False))
-            await stack.enter_async_context(session.begin())
-            yield session
+        async with self._turn:
+            session = AsyncSession(self._writer, expire_on_commit=False)
+            try:
+                yield session
+                await session.commit()
+            finally:
+                await session.close()  # as `async with` would, which takes a task for it
 
     async def alone(self, session: AsyncSession, *names: str) -> None:
         """Until this transaction ends, no other one that asks for one of these names goes on.
