@@ -39,7 +39,6 @@ class Database:
             options["connect_args"] |= {"async_creator_fn": patient.connect}
         self.engine = create_async_engine(self.url, **options)
         self._writer = self.engine.execution_options(**{_WRITES: True})
-        self._looker = self.engine
         if self.is_sqlite:
             prepare_sqlite(self.engine.sync_engine)
         # SQLite has one writer at a time and polls for its turn; inside a process a queue is faster and fair.
@@ -51,7 +50,7 @@ class Database:
 
         On SQLite no transaction is begun around it: that would cost as much as a statement.
         """
-        async with AsyncSession(self._looker, expire_on_commit=False) as session:
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
             yield session
 
     async def rows(self, row: type[Row], *order: str, **where: str | int) -> Sequence[Any]:
@@ -63,7 +62,7 @@ class Database:
         query = rows_where(row, tuple(where), order)
 
         def found() -> Sequence[Any]:
-            with self._looker.sync_engine.connect() as connection:
+            with self.engine.sync_engine.connect() as connection:
                 return connection.execute(query, where).all()
 
         return await greenlet_spawn(found)
