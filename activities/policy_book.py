@@ -27,7 +27,7 @@ class PolicyBook:
             raise PolicyError(f"{name!r} is not the name of a policy: write letters, digits, - and _")
         own = self._folder / f"{name}.yaml" if self._folder is not None else None
         if own is not None and own.is_file():
-            policy = _own_policy(own.read_text(encoding="utf-8"), own.name)
+            policy = _policy(own.read_text(encoding="utf-8"), own.name)
         else:
             policy = _shipped_policy(name, str(self._folder) if self._folder else "")
         if policy.name != name:
@@ -41,15 +41,15 @@ class PolicyBook:
         path = self._folder / SEGMENTS_FILE if self._folder is not None else None
         if path is None or not path.is_file():
             return Segments()
-        found = _own_segments(path.read_text(encoding="utf-8"), path.name)
+        found = _segments(path.read_text(encoding="utf-8"), path.name)
         for segment in found.segments:
             self.load(segment.policy)
         return found
 
 
 # A file is read each time, since its owner may change it, and parsed once.
-_own_segments = lru_cache(maxsize=8)(parse_segments)
-_own_policy = lru_cache(maxsize=64)(parse_policy)
+_segments = lru_cache(maxsize=8)(parse_segments)
+_policy = lru_cache(maxsize=64)(parse_policy)
 
 
 @lru_cache(maxsize=64)
@@ -62,4 +62,4 @@ def _shipped_policy(name: str, folder: str) -> Policy:
             f"There is no policy called {name!r}, {where}among those shipped ({', '.join(shipped)}): "
             "name another one, or add its file to the folder in DUNNING_POLICIES"
         )
-    return parse_policy(found.read_text(encoding="utf-8"), f"{name}.yaml")
+    return _policy(found.read_text(encoding="utf-8"), f"{name}.yaml")

@@ -28,3 +28,4 @@ def test_values_travel_the_same_way_in_every_context() -> None:
     converter = data_converter()
 
     assert converter.with_context(WorkflowSerializationContext("default", "dunning-in_1")) is converter
+    assert converter.external_storage is None
