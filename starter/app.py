@@ -45,7 +45,7 @@ def create_app(settings: Settings, client: Client, ledger: Ledger) -> FastAPI:
     dunning = DunningClient.over(client, settings)
     app.state.gate = Gate(settings)
     app.state.services = Services(settings, dunning, ledger)
-    app.include_router(api.router)
+    app.router.routes.extend(api.router.routes)  # to include the router would build each route anew
     if is_configured(settings):
         app.include_router(page_router(settings, dunning, ledger))
     if not settings.dunning_api_keys:
