@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -20,6 +18,7 @@ from ledger.database import Database, changed, insert_once, put, rows_where
 from ledger.errors import LedgerError, NotInLedger
 from ledger.outbox import put_out
 from ledger.outgoing import Outgoing
+from ledger.paging import cursor_at, newest_first, place_of
 from ledger.records import CaseClaim, CasePage, CaseRecord, CaseSummary, EntryRecord, from_row
 from ledger.tables import AttemptRow, CaseRow, EntryRow, ExtensionRow, PromiseRow, table
 
@@ -193,13 +192,13 @@ class Cases:
             "policy_name": policy,
         }
         wanted = {name: value for name, value in given.items() if value is not None}
-        query = _newest_first(tuple(wanted), open_only=open_only, onward=cursor is not None)
-        place = _place(cursor) if cursor is not None else {}
+        query = newest_first(tuple(wanted), open_only=open_only, onward=cursor is not None)
+        place = place_of(cursor) if cursor is not None else {}
         async with self._database.read() as session:
             rows = await session.execute(query, {**wanted, **place, "most": limit + 1})
             found = tuple(from_row(CaseRecord, row) for row in rows)
         page = found[:limit]
-        return CasePage(cases=page, cursor=_cursor(page[-1]) if len(found) > limit and page else None)
+        return CasePage(cases=page, cursor=cursor_at(page[-1]) if len(found) > limit and page else None)
 
     async def halted(self) -> tuple[CaseRecord, ...]:
         """The open cases that wait because effects were halted."""
@@ -385,30 +384,3 @@ def _promises(case_id: str, summary: CaseSummary) -> list[PromiseRow]:
         PromiseRow(case_id=case_id, index=i, promised_on=made.on, at=made.at, by=made.by, state=made.state)
         for i, made in enumerate(summary.promises)
     ]
-
-
-# --- paging -------------------------------------------------------------------------------------------
-
-
-def _cursor(case: CaseRecord) -> str:
-    return base64.urlsafe_b64encode(f"{case.opened_at.isoformat()} {case.id}".encode()).decode()
-
-
-def _place(cursor: str) -> dict[str, Any]:
-    try:
-        moment, _, case_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return {"last_opened_at": datetime.fromisoformat(moment), "last_id": case_id}
-    except (binascii.Error, UnicodeError, ValueError) as error:
-        raise LedgerError(f"{cursor!r} is no cursor of a list of cases: start at the first page") from error
-
-
-@cache
-def _newest_first(wanted: tuple[str, ...], *, open_only: bool, onward: bool) -> Select[*tuple[Any, ...]]:
-    query = rows_where(CaseRow, wanted)
-    if open_only:
-        query = query.where(_CASES.closed_at.is_(None))
-    if onward:
-        same_moment = _CASES.opened_at == bindparam("last_opened_at")
-        later = and_(same_moment, _CASES.id < bindparam("last_id"))
-        query = query.where(or_(_CASES.opened_at < bindparam("last_opened_at"), later))
-    return query.order_by(_CASES.opened_at.desc(), _CASES.id.desc()).limit(bindparam("most"))
