@@ -40,6 +40,7 @@ LENGTH = 56 * DAY
 
 _AT_ONCE = 12
 _ROUNDS = 2_000
+_DELIVERED = 120.0  # seconds: hundreds of cases that open at once are thousands of webhooks
 _JOURNAL_EVERY = 25  # rounds; the sandbox keeps 20,000 requests
 _GOOD_CARD, _OTHER_CARD = "4242424242424242", "5555555555554444"
 _Made = TypeVar("_Made")
@@ -260,10 +261,10 @@ class Storm:
         await self._settle(moving)
 
     async def _settle(self, moving: Sequence[Invoice]) -> None:
-        await self.engine.control.drain()
+        await self.engine.control.drain(_DELIVERED)
         started = [i.workflow_id for i in moving if await self._runs(i)]
         await self._clock.settle(started)
-        await self.engine.control.drain()
+        await self.engine.control.drain(_DELIVERED)
 
     async def _runs(self, invoice: Invoice) -> bool:
         """Whether the workflow of its case has begun."""
