@@ -22,7 +22,7 @@ from ledger.tables import AddressRow, CardCaseRow, CaseRow, ConsentRow, Dispatch
 _UNHEARD = ("failed", "unreachable")
 _SHADOW = "shadow"
 #: What a message belongs to.
-_OWNERS = (CaseRow, CardCaseRow, ReminderRow)
+OWNERS = (CaseRow, CardCaseRow, ReminderRow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ async def _heard(session: AsyncSession, dispatch: DispatchRow, shadow: bool) -> 
 
 def account_of(case_id: str | Mapped[str] | BindParameter[str]) -> ColumnElement[str]:
     """The account of the case or reminder that a message belongs to."""
-    of_each = (select(col(row.account)).where(col(row.id) == case_id) for row in _OWNERS)
+    of_each = (select(col(row.account)).where(col(row.id) == case_id) for row in OWNERS)
     return func.coalesce(*(one.scalar_subquery() for one in of_each))
 
 

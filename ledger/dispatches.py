@@ -11,11 +11,20 @@ from sqlmodel import col
 
 from dunning.deliveries import Heard, replaces
 from dunning.values import Channel
-from ledger.contacts import FREE, Terms, account_of, conversation, no_room, said_by_another, unwelcome
+from ledger.contacts import (
+    FREE,
+    OWNERS,
+    Terms,
+    account_of,
+    conversation,
+    no_room,
+    said_by_another,
+    unwelcome,
+)
 from ledger.database import Database, changed, insert_once, rows_where
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
-from ledger.tables import CardCaseRow, CaseRow, DispatchEventRow, DispatchRow, ReminderRow
+from ledger.tables import DispatchEventRow, DispatchRow
 
 #: The fate that a provider's later word may still replace.
 UNKNOWN = "unknown"
@@ -201,5 +210,4 @@ async def _must_be_of_a_case(session: AsyncSession, case_id: str) -> None:
 
 
 # Built once: building a statement costs more than executing it.
-_OWNERS = (CaseRow, CardCaseRow, ReminderRow)
-_IS_KNOWN = select(or_(*(exists().where(col(row.id) == bindparam("case_id")) for row in _OWNERS)))
+_IS_KNOWN = select(or_(*(exists().where(col(row.id) == bindparam("case_id")) for row in OWNERS)))
