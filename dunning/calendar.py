@@ -52,20 +52,30 @@ class Where(NamedTuple):
 
 
 def decent(at: datetime, where: Where, hours: QuietHours) -> datetime:
-    """The first moment from `at` on in which the quiet hours allow a message, in every zone."""
+    """The first moment from `at` on in which the quiet hours allow a message, in every zone that counts."""
     moment = at
     for _ in range(_MOST_LOOKS):
-        later = max(_decent_in(zone, moment, where.place, hours) for zone in where.zones)
+        zones = _zones_that_count(moment, where, hours)
+        later = max(_decent_in(zone, moment, where.place, hours) for zone in zones)
         if later == moment:
             return moment
         moment = later
-    # No hour is decent in all of these zones: the first one is the most probable.
-    return _decent_in(where.zones[0], at, where.place, hours)
+    raise AssertionError("weeks without a common hour")  # ordinary days have one, and few are closed in a row
 
 
 def closing(at: datetime, where: Where, hours: QuietHours) -> datetime:
     """When the open hours end that `at` lies in, wherever they end first."""
-    return min(_closing_in(zone, at, where.place, hours) for zone in where.zones)
+    return min(_closing_in(zone, at, where.place, hours) for zone in _zones_that_count(at, where, hours))
+
+
+def _zones_that_count(at: datetime, where: Where, hours: QuietHours) -> tuple[str, ...]:
+    """All zones, if an ordinary day has an hour that is open in each of them; else the most probable one."""
+    if len(where.zones) == 1:
+        return where.zones
+    opens, closes = _open_hours(local_date(at, where.zones[0]), where.place, hours)
+    first_moments = [local_moment(local_date(at, zone), opens, zone) for zone in where.zones]
+    in_common = any(all(opens <= local_time(m, zone) < closes for zone in where.zones) for m in first_moments)
+    return where.zones if in_common else where.zones[:1]
 
 
 def _closing_in(zone: str, at: datetime, place: str, hours: QuietHours) -> datetime:
