@@ -12,6 +12,7 @@ from typing import Any
 
 from dunning.values import DeclineClass
 from ledger import Ledger
+from tests.fixtures.processes import meet
 from tests.ledger.acts import NOW, claim_case, complete, reserve
 
 TASKS = 4
@@ -22,28 +23,22 @@ CARDS = 4
 Granted = list[tuple[str, datetime, DeclineClass]]
 
 
-async def charge(ledger: Ledger, name: str, dice: random.Random) -> Granted:
-    """Try again and again to charge one of the cards, hours apart; every attempt made is declined."""
-    granted: Granted = []
-    invoice, at = f"in_{name}", NOW
-    await claim_case(ledger, invoice, customer=f"cus_{name}")
-    for number in range(1, TRIES + 1):
-        at += timedelta(minutes=dice.randint(30, 40 * 60))
-        card = {"fingerprint": f"fp_{dice.randrange(CARDS)}"}
-        claim = await reserve(ledger, number, invoice, at=at, customer=f"cus_{name}", charge=card)
-        if claim.state != "new":
-            continue
-        await asyncio.sleep(dice.random() / 100)  # Stripe is asked
-        cls = dice.choice((DeclineClass.SOFT, DeclineClass.TECHNICAL, DeclineClass.TECHNICAL))
-        ended: dict[str, Any] = {
-            "decline_class": cls,
-            "charge_id": f"ch_{name}_{number}",
-            "charged_at": at,
-            "at": at,
-        }
-        await complete(ledger, number, invoice_id=invoice, **ended)
-        granted.append((card["fingerprint"], at, cls))
-    return granted
+async def charge(ledger: Ledger, name: str, number: int, at: datetime, dice: random.Random) -> Granted:
+    """Try once to charge one of the cards; an attempt that is made is declined."""
+    invoice, card = f"in_{name}", {"fingerprint": f"fp_{dice.randrange(CARDS)}"}
+    claim = await reserve(ledger, number, invoice, at=at, customer=f"cus_{name}", charge=card)
+    if claim.state != "new":
+        return []
+    await asyncio.sleep(dice.random() / 100)  # Stripe is asked
+    cls = dice.choice((DeclineClass.SOFT, DeclineClass.TECHNICAL, DeclineClass.TECHNICAL))
+    ended: dict[str, Any] = {
+        "decline_class": cls,
+        "charge_id": f"ch_{name}_{number}",
+        "charged_at": at,
+        "at": at,
+    }
+    await complete(ledger, number, invoice_id=invoice, **ended)
+    return [(card["fingerprint"], at, cls)]
 
 
 def race(url: str, seed: str) -> Granted:
@@ -53,7 +48,16 @@ def race(url: str, seed: str) -> Granted:
 
 async def _race(url: str, seed: str) -> Granted:
     ledger = Ledger.open(url)
-    names = [f"{seed}_{task}" for task in range(TASKS)]
-    granted = await asyncio.gather(*(charge(ledger, name, random.Random(name)) for name in names))
+    dice = {f"{seed}_{task}": random.Random(f"{seed}_{task}") for task in range(TASKS)}
+    clocks = dict.fromkeys(dice, NOW)
+    for name in dice:
+        await claim_case(ledger, f"in_{name}", customer=f"cus_{name}")
+    granted: Granted = []
+    for number in range(1, TRIES + 1):
+        for name, own in dice.items():
+            clocks[name] += timedelta(minutes=own.randint(30, 40 * 60))
+        meet()  # or one process is through with its two weeks before the other has begun
+        tries = (charge(ledger, name, number, clocks[name], own) for name, own in dice.items())
+        granted += [attempt for made in await asyncio.gather(*tries) for attempt in made]
     await ledger.close()
-    return [attempt for attempts in granted for attempt in attempts]
+    return granted
