@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,9 +38,17 @@ def _calendar_day(value: Any) -> Any:
     return value
 
 
+def _written_out(value: Any) -> Any:
+    """No number: whoever sends one means days, or milliseconds, or nothing, and not seconds since 1970."""
+    if not isinstance(value, datetime) and not re.match(r"\s*\d{4}-\d\d-\d\d", str(value)):
+        raise ValueError("write a moment with its zone, such as 2026-12-24T09:00:00Z")
+    return value
+
+
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Days = Annotated[int, Field(strict=True, ge=1, le=365)]
 Day = Annotated[date, BeforeValidator(_calendar_day)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
 class Refused(Exception):

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dunning.facts import Invoice
+from dunning.lever_payloads import Instant
 from dunning.opening import not_applicable
 from dunning.policy import Imports, Policy
 from dunning.values import Outcome, Value
@@ -209,7 +210,7 @@ class Wish(BaseModel):
 
     dry_run: bool = False
     importing: bool = False
-    since: AwareDatetime | None = None
+    since: Instant | None = None
     accounts: tuple[Annotated[str, Field(pattern=r"^acct_\w+$")], ...] = ()
     tour: Tour | None = None
     place: Place = Place()
@@ -225,8 +226,9 @@ def parse_wish(args: Sequence[Any]) -> Wish:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "input"
+        why = first["msg"].removeprefix("Value error, ")
         fields = "dry_run, importing, since, accounts"
-        raise ValueError(f"{field}: {first['msg']}; the fields are {fields}") from error
+        raise ValueError(f"{field}: {why}; the fields are {fields}") from error
 
 
 def steps_of(tour: Tour) -> tuple[tuple[What, str], ...]:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from dunning.lever_payloads import Instant
 from starter.access import READER, SUPPORTER, Caller
 from starter.api_models import Account, errors
 from starter.errors import CustomerUnknown
@@ -28,7 +29,7 @@ class FlagBody(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)
     text: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
-    until: AwareDatetime | None = None  # for how long it counts; left out: as long as the policy remembers
+    until: Instant | None = None  # for how long it counts; left out: as long as the policy remembers
 
 
 class FlagView(BaseModel):

@@ -116,7 +116,8 @@ def _add_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
         param = ".".join(path) or None
-        text = f"{param}: {first['msg']}" if param else str(first["msg"])
+        why = first["msg"].removeprefix("Value error, ")
+        text = f"{param}: {why}" if param else why
         return error_response(422, "invalid_input", text, param)
 
     @app.exception_handler(HTTPException)

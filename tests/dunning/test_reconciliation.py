@@ -124,7 +124,17 @@ class TestTheWish:
     def test_nothing_is_enough(self) -> None:
         assert parse_wish([]) == parse_wish([None]) == parse_wish([{}])
 
-    @pytest.mark.parametrize("wrong", [["now"], [{"dry": True}], [{"since": "2026-01-01"}], [{}, {}]])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            ["now"],
+            [{"dry": True}],
+            [{"since": "2026-01-01"}],
+            [{"since": 1767225600}],
+            [{"since": "7"}],
+            [{}, {}],
+        ],
+    )
     def test_what_cannot_be_used_is_refused_in_one_line(self, wrong: list[object]) -> None:
         with pytest.raises(ValueError, match=r"^\w+: .*$"):
             parse_wish(wrong)

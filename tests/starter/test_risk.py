@@ -84,3 +84,17 @@ async def test_a_case_bears_the_risk_that_its_customer_had(engine: Engine) -> No
         return found.get("DunningRisk") == "elevated"
 
     await eventually(shown, "the case bears the level")
+
+
+@pytest.mark.parametrize("until", [512, "512", 1.5, True, "2027-01-01", "next week"])
+async def test_a_flag_counts_until_a_moment_that_is_written_out(engine: Engine, until: object) -> None:
+    flag = {"name": "usage_drop", "text": "used a third", "until": until}
+    refused = await engine.http.post("/api/v1/customers/cus_1/flags", json=flag)
+    assert refused.status_code == 422
+    assert refused.json()["error"]["message"].startswith(
+        ("until: write a moment with its zone", "until: Input should")
+    )
+    taken = await engine.http.post(
+        "/api/v1/customers/cus_1/flags", json=flag | {"until": "2027-01-01T00:00:00Z"}
+    )
+    assert taken.status_code == 202
