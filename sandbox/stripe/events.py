@@ -38,7 +38,9 @@ def emit(account: Account, kind: str, obj: Obj, origin: Origin, previous: Obj | 
     if account.connected:
         event["account"] = account.id
     account.add(event)
-    body = json.dumps(event, indent=2).encode()
+    if not endpoints:
+        return
+    body = json.dumps(event, separators=(",", ":")).encode()
     for owner, endpoint in endpoints:
         account.books.world.deliver(
             url=endpoint["url"], event_id=event["id"], body=body, sign=signer(owner.secrets[endpoint["id"]])

@@ -42,7 +42,7 @@ STRIPE = Origin(initiator="stripe")
 
 def new_id(prefix: str, size: int = 24) -> str:
     """A fresh id such as `in_…`; random, as ledgers outlive a sandbox and must never meet an id twice."""
-    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(size))}"
+    return f"{prefix}_{''.join(_ALPHABET[byte % len(_ALPHABET)] for byte in secrets.token_bytes(size))}"
 
 
 def list_object(url: str, data: list[Obj]) -> Obj:

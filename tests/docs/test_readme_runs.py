@@ -6,6 +6,7 @@ import ast
 import inspect
 import os
 import subprocess
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from starter.errors import CaseNotFound, EngineUnavailable
 from starter.settings import Settings
 from starter.stack import SANDBOX_PORT, Addresses
 from tests.docs.markdown import ROOT, Block, blocks
+from tests.docs.typed import typed_command
 from tests.e2e.commands import VENV, environment
 from tests.fixtures.stack import DevStack
 from tests.fixtures.temporal import eventually
@@ -38,10 +40,11 @@ class Reader:
     where: Addresses
     invoice: str
     client: DunningClient
+    dunning: Path  # the folder of the command
 
     def shell(self, block: Block, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Paste a block into a shell; the first command that fails ends it."""
-        path = [str(VENV / "bin"), str(Path(temporal_binary()).parent), os.environ["PATH"]]
+        path = [str(self.dunning), str(VENV / "bin"), str(Path(temporal_binary()).parent), os.environ["PATH"]]
         mine = environment(
             PATH=os.pathsep.join(path),
             INVOICE=self.invoice,
@@ -70,7 +73,7 @@ async def run(block: Block, *replaced: tuple[str, str]) -> dict[str, Any]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def reader(dev: DevStack) -> Reader:
+async def reader(dev: DevStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reader]:
     """Fails an invoice as the README says; its case appears by itself."""
     names = await run(STARTER, (SANDBOX, dev.where.sandbox))
     invoice = names["invoice"].id
@@ -84,7 +87,8 @@ async def reader(dev: DevStack) -> Reader:
             return False
 
     await eventually(there, f"the case of {invoice} appears")
-    return Reader(dev.where, invoice, client)
+    with typed_command(tmp_path_factory.mktemp("typed")) as dunning:
+        yield Reader(dev.where, invoice, client, dunning)
 
 
 async def test_backend_code_starts_and_reads_a_case(

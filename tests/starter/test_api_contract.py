@@ -9,11 +9,8 @@ import httpx
 import jsonschema_rs
 import pytest
 import pytest_asyncio
-import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from dunning.levers import LEVERS
 from starter.api import LEVER_SCOPES
@@ -68,10 +65,13 @@ def test_the_example_of_a_lever_is_a_payload_that_it_takes(lever: str) -> None:
     LEVERS[lever][0].model_validate(EXAMPLES[lever])
 
 
-@pytest.mark.parametrize("mode", list(GenerationMode))
-async def test_nothing_sent_breaks_it_and_no_answer_is_undocumented(
-    served: str, mode: GenerationMode
-) -> None:
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+async def test_nothing_sent_breaks_it_and_no_answer_is_undocumented(served: str, mode: str) -> None:
+    # Imported by the one process that needs it: it takes an eighth of what all imports take.
+    import schemathesis
+    from schemathesis.generation import GenerationMode
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     def storm() -> None:
         schema = schemathesis.openapi.from_url(f"{served}{DOCUMENT}").include(path_regex="^/api/")
         operations = [found.ok() for found in schema.get_all_operations()]
@@ -85,7 +85,7 @@ async def test_nothing_sent_breaks_it_and_no_answer_is_undocumented(
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )
-            @given(case=operation.as_strategy(generation_mode=mode))
+            @given(case=operation.as_strategy(generation_mode=GenerationMode(mode)))
             def sent(case: schemathesis.Case) -> None:
                 # A cursor and a lever may also be refused for what no schema can say.
                 case.call_and_validate(excluded_checks=[positive_data_acceptance])
