@@ -30,6 +30,7 @@ from starter.temporal import client_at
 from tests.chaos import hasty_worker
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import Engine, running_engine
+from tests.fixtures.processes import forking
 from tests.fixtures.temporal import SCAN_NAMESPACE
 from tests.fixtures.worker_process import WorkerProcess
 from worker import make_workers
@@ -129,6 +130,7 @@ async def business(
         yield Business(engine, f"{await engine.now():%Y-%m}")
 
 
+@forking
 @pytest.mark.timeout(120 + SUBSCRIPTIONS // 20)
 async def test_of_many_subscriptions_three_in_a_hundred_expire_and_the_worker_dies_amid_the_scan(
     business: Business, tmp_path: Path

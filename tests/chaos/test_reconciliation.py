@@ -12,12 +12,14 @@ from dunning.reconciliation import Kind
 from tests.chaos import hasty_worker
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import running_engine
+from tests.fixtures.processes import forking
 from tests.fixtures.reconciling import begun, told
 from tests.fixtures.temporal import eventually
 from tests.fixtures.worker_process import WorkerProcess
 from tests.workflows.test_reconciliation import deaf
 
 
+@forking
 async def test_what_a_killed_worker_had_found_and_begun_is_neither_lost_nor_done_twice(
     engine_client: Client, sqlite_databases: Databases, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from tests.chaos.storm import Storm
 from tests.chaos.weather import CALLS
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import running_engine
+from tests.fixtures.processes import forking
 from tests.fixtures.worker_process import WorkerProcess
 
 SEED = int(os.environ.get("CHAOS_SEED") or 20261123)
@@ -37,6 +38,7 @@ IMPATIENT = {
 }
 
 
+@forking
 @pytest.mark.timeout(120 + CASES * 10)
 async def test_no_promise_is_broken_in_a_storm(
     engine_client: Client, sqlite_databases: Databases, tmp_path: Path

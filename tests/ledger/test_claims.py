@@ -10,7 +10,7 @@ import pytest
 
 from dunning.values import Channel
 from ledger import Ledger, NotInLedger
-from tests.fixtures.processes import together
+from tests.fixtures.processes import forking, together
 from tests.ledger.acts import DAY, NOW, claim_case, claim_message, complete, heard, reserve
 from tests.ledger.racer import ROUNDS, race
 
@@ -80,6 +80,7 @@ class TestConcurrently:
 
         assert all(c.fresh for c in claims)
 
+    @forking
     async def test_two_processes_share_attempts_and_messages(self, database_url: str, ledger: Ledger) -> None:
         await claim_case(ledger)
 

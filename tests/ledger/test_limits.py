@@ -9,7 +9,7 @@ from typing import Any
 from dunning.values import DeclineClass, WaitingOn
 from ledger import Ledger
 from ledger.records import AttemptClaim, ChargeRecord
-from tests.fixtures.processes import together
+from tests.fixtures.processes import forking, together
 from tests.ledger.acts import DAY, NOW, claim_case, closing, complete, planned, reserve, summary
 from tests.ledger.limits_racer import race
 
@@ -94,6 +94,7 @@ class TestConcurrently:
         assert sorted(c.state for c in claims) == ["new"] + ["refused"] * 15
         assert {c.refusal.rule for c in claims if c.refusal} == {"customer_turn"}
 
+    @forking
     async def test_two_processes_never_exceed_a_limit_in_two_weeks(
         self, database_url: str, ledger: Ledger
     ) -> None:

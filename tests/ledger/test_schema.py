@@ -14,7 +14,7 @@ from ledger.tables import metadata
 from ledger.upgrading import upgrade
 from ledger.urls import parse_url
 from tests.fixtures.databases import Databases
-from tests.fixtures.processes import together
+from tests.fixtures.processes import forking, together
 
 INDEXES = {
     "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY sql",
@@ -58,6 +58,7 @@ class TestMigrations:
         assert indexes(built) == indexes(database_url)
         assert any("closed_at IS NULL" in index for index in indexes(built))
 
+    @forking
     async def test_many_processes_upgrade_at_once(self, empty_database_url: str) -> None:
         await together(upgrade, *[[empty_database_url]] * 3)
 

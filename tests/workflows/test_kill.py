@@ -21,8 +21,11 @@ from dunning.values import Outcome, Stage
 from tests.fixtures.case import Case
 from tests.fixtures.databases import Databases
 from tests.fixtures.engine import Engine, running_engine
+from tests.fixtures.processes import forking
 from tests.fixtures.worker_process import WorkerProcess
 from tests.fixtures.worldtime import DAY
+
+pytestmark = forking
 
 
 @pytest_asyncio.fixture(loop_scope="session")
