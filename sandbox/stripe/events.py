@@ -40,7 +40,7 @@ def emit(account: Account, kind: str, obj: Obj, origin: Origin, previous: Obj | 
     account.add(event)
     if not endpoints:
         return
-    body = json.dumps(event, separators=(",", ":")).encode()
+    body = json.dumps(event, indent=2).encode()  # as Stripe writes it: who signs what he parsed is found out
     for owner, endpoint in endpoints:
         account.books.world.deliver(
             url=endpoint["url"], event_id=event["id"], body=body, sign=signer(owner.secrets[endpoint["id"]])

@@ -46,6 +46,11 @@ async def only(engine: Engine, *types: str) -> None:
     )
 
 
+async def lost(engine: Engine) -> int:
+    """How many webhooks were dropped so far."""
+    return len(await engine.control.deliveries(state="dropped"))
+
+
 async def ours(engine: Engine) -> list[dict[str, Any]]:
     """The charges that the engine made, oldest first."""
     books = await engine.control.stripe_books()
@@ -131,9 +136,11 @@ async def test_a_new_card_is_charged_once_within_seconds_by_this_event_alone(
     engine: Engine, owner: str, event: str
 ) -> None:
     case = await owned_by(engine, owner, "expired_card")
+    before = await lost(engine)
     await only(engine, event)
     assert await seconds_until(engine, 1, ACTS[event](engine, case)) < SECONDS
     await engine.settle()
+    assert await lost(engine) > before, "all events arrived"
     assert (await case.calendar())[0] == ["charge succeeded", "email payment_failed", "email recovered"]
     closed = await case.result()
     assert (closed.outcome, closed.recovered_via) == (Outcome.RECOVERED, RecoveredVia.NEW_METHOD)
