@@ -77,7 +77,7 @@ def _changes(before: CaseState, after: CaseState) -> dict[str, Any]:
     if before is after:
         return {}
     old = dict(before)
-    changed = {name for name, value in after if value != old[name]}
+    changed = {name for name, value in after if value is not old[name] and value != old[name]}
     written = after.model_dump(mode="json", include=changed)
     # What equals its default is left out when a value is written; here it has to be said.
     defaults = {name: CaseState.model_fields[name].get_default(call_default_factory=True) for name in changed}
