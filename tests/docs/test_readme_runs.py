@@ -73,7 +73,7 @@ async def run(block: Block, *replaced: tuple[str, str]) -> dict[str, Any]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def reader(dev: DevStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reader]:
+async def reader(dev: DevStack) -> AsyncIterator[Reader]:
     """Fails an invoice as the README says; its case appears by itself."""
     names = await run(STARTER, (SANDBOX, dev.where.sandbox))
     invoice = names["invoice"].id
@@ -87,7 +87,7 @@ async def reader(dev: DevStack, tmp_path_factory: pytest.TempPathFactory) -> Asy
             return False
 
     await eventually(there, f"the case of {invoice} appears")
-    with typed_command(tmp_path_factory.mktemp("typed")) as dunning:
+    with typed_command() as dunning:
         yield Reader(dev.where, invoice, client, dunning)
 
 

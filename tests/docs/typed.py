@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from starter.__main__ import script
@@ -22,30 +23,29 @@ from tests.e2e.commands import line_of, started
 
 _COMMAND = """#!{python} -IS
 import json, os, socket, sys
-with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    typed = json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode()
-    socket.send_fds(server, [typed], [0, 1, 2])
+    socket.send_fds(server, [b"!"], [0, 1, 2])
+    server.sendall(json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode() + b"\\n")
     sys.exit(int(server.recv(8)))
 """
 
 
 @contextmanager
-def typed_command(folder: Path) -> Iterator[Path]:
+def typed_command() -> Iterator[Path]:
     """A folder for the PATH; the command in it works while the block runs."""
-    address = folder / "address"
-    command = folder / "bin" / "dunning"
-    command.parent.mkdir()
-    command.write_text(_COMMAND.format(python=sys.executable, address=str(address)), encoding="utf-8")
-    command.chmod(0o755)
-    with started([sys.executable, "-m", __name__, address]) as server:
-        assert line_of(server.stdout) == "ready\n", server.communicate()[1]
-        yield command.parent
+    with TemporaryDirectory(prefix="typed") as folder:  # the path of a socket must be short
+        address, command = Path(folder, "address"), Path(folder, "dunning")
+        command.write_text(_COMMAND.format(python=sys.executable, address=str(address)), encoding="utf-8")
+        command.chmod(0o755)
+        with started([sys.executable, "-m", __name__, address]) as server:
+            assert line_of(server.stdout) == "ready\n", server.communicate()[1]
+            yield command.parent
 
 
 def _serve(address: str) -> NoReturn:
     importlib.import_module("starter.cli")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+    with socket.socket(socket.AF_UNIX) as door:
         door.bind(address)
         door.listen()
         sys.stdout.write("ready\n")
@@ -53,10 +53,11 @@ def _serve(address: str) -> NoReturn:
         while True:
             caller, _ = door.accept()
             with caller:
-                typed, streams, *_ = socket.recv_fds(caller, 1 << 20, 3)
+                _, streams, *_ = socket.recv_fds(caller, 1, 3)
                 child = os.fork()
                 if child == 0:
-                    _be(*json.loads(typed), streams)
+                    with caller.makefile() as typed:
+                        _be(*json.loads(typed.readline()), streams)
                 for stream in streams:
                     os.close(stream)
                 caller.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
