@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from dunning.case import Lever
+from dunning.values import reason_of
 
 _WANTED = {
     "by": "who does it",
@@ -183,5 +184,5 @@ def _mistake(error: Any, fields: str) -> str:
         "date_parsing": _A_DAY,
         "greater_than_equal": "write at least 1",
         "less_than_equal": "write at most 365",
-    }.get(error["type"], error["msg"].removeprefix("Value error, "))
+    }.get(error["type"], reason_of(error))
     return f"{field}: {text}"

@@ -39,7 +39,7 @@ from dunning.policy_sections import (
     WholeDays,
 )
 from dunning.risk import RiskRules
-from dunning.values import Channel, MessageGroup, Section
+from dunning.values import Channel, MessageGroup, Section, reason_of
 from dunning.yaml_text import read_nodes
 
 _DAY = timedelta(days=1)
@@ -365,7 +365,7 @@ def parse_yaml(model: type[S], text: str, where: str, begins: str) -> S:
 def _explain(error: Any, node: yaml.Node | None, where: str) -> str:
     path = [part for part in error["loc"] if isinstance(part, str | int)]
     field = ".".join(str(part) for part in path) or "policy"
-    text = error["msg"].removeprefix("Value error, ")
+    text = reason_of(error)
     if error["type"] == "missing":
         text = "is missing: add it (the standard policy shows how)"
     elif error["type"] == "extra_forbidden":

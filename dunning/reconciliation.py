@@ -17,7 +17,7 @@ from dunning.facts import Invoice
 from dunning.lever_payloads import Instant
 from dunning.opening import not_applicable
 from dunning.policy import Imports, Policy
-from dunning.values import Outcome, Value
+from dunning.values import Outcome, Value, reason_of
 
 #: Stripe keeps events for so long (Stripe API reference: Events).
 EVENTS_KEPT = timedelta(days=30)
@@ -226,9 +226,8 @@ def parse_wish(args: Sequence[Any]) -> Wish:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "input"
-        why = first["msg"].removeprefix("Value error, ")
         fields = "dry_run, importing, since, accounts"
-        raise ValueError(f"{field}: {why}; the fields are {fields}") from error
+        raise ValueError(f"{field}: {reason_of(first)}; the fields are {fields}") from error
 
 
 def steps_of(tour: Tour) -> tuple[tuple[What, str], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Any, Literal
@@ -25,6 +26,11 @@ class Value(BaseModel):
         defaults, mine = _defaults(type(self)), self.__dict__
         full: dict[str, Any] = handler(self)
         return {name: value for name, value in full.items() if defaults[name] != mine[name]}
+
+
+def reason_of(error: Mapping[str, Any]) -> str:
+    """What a validation error of pydantic says: a rule of ours in our words, without the input."""
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 class Section(BaseModel):

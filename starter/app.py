@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from temporalio.client import Client
 
+from dunning.values import reason_of
 from ledger import Ledger, LedgerError, schema_is_current
 from starter import api, temporal
 from starter.access import Gate
@@ -116,7 +117,7 @@ def _add_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
         param = ".".join(path) or None
-        why = first["msg"].removeprefix("Value error, ")
+        why = reason_of(first)
         text = f"{param}: {why}" if param else why
         return error_response(422, "invalid_input", text, param)
 

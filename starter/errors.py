@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
+from dunning.values import reason_of
+
 
 class DunningError(Exception):
     """The base of every error of the ways in. The text is one sentence: what, to what, what to do.
@@ -119,5 +121,5 @@ def invalid_input(error: ValidationError) -> InvalidInput:
     """The first problem of a validation as our error."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    text = first["msg"].removeprefix("Value error, ")
+    text = reason_of(first)
     return InvalidInput(f"{field}: {text}" if field else text, field or None)

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dunning.signing import parse_secret
+from dunning.values import reason_of
 from starter.errors import SettingsError
 
 Purpose = Literal["up", "worker", "serve"]
@@ -176,7 +177,7 @@ def _is_scope(text: str) -> TypeGuard[Scope]:
 def _sentence(error: Any) -> str:
     """A validation error without its input: the value may be a secret."""
     name = str(error["loc"][0]).upper() if error["loc"] else "settings"
-    return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{name}: {reason_of(error)}"
 
 
 # --- what a purpose needs ---------------------------------------------------------------------------------
