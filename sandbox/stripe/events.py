@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+
+from pydantic_core import to_json
 
 from sandbox.stripe.errors import parameter_invalid, parameter_missing
 from sandbox.stripe.http import Call, Endpoint
@@ -40,7 +41,7 @@ def emit(account: Account, kind: str, obj: Obj, origin: Origin, previous: Obj | 
     account.add(event)
     if not endpoints:
         return
-    body = json.dumps(event, indent=2).encode()  # as Stripe writes it: who signs what he parsed is found out
+    body = to_json(event, indent=2)  # as Stripe writes it: who signs what he parsed is found out
     for owner, endpoint in endpoints:
         account.books.world.deliver(
             url=endpoint["url"], event_id=event["id"], body=body, sign=signer(owner.secrets[endpoint["id"]])

@@ -58,6 +58,7 @@ class Shop:
         )
         self.sms = ProviderSms(deps, texter)
         self._ids = itertools.count(1)
+        self._prices: dict[tuple[str, int, str], str] = {}
 
     # --- what happens at Stripe -------------------------------------------------------------------------
 
@@ -81,38 +82,40 @@ class Shop:
             "phone": "+15005550123",
             **customer,
         }
+        method = await self._new_card("succeeded", *outcomes, options=options, **(card or {}))
+        profile["payment_method"] = method
         who = await self.stripe.customers.create_async(profile, options)  # type: ignore[arg-type]
-        method = await self.card(who.id, "succeeded", *outcomes, options=options, **(card or {}))
-        product = await self.stripe.products.create_async({"name": "Pro"}, options)
-        price = await self.stripe.prices.create_async(
-            {
-                "product": product.id,
-                "unit_amount": amount,
-                "currency": currency,
-                "recurring": {"interval": "month"},
-            },
-            options,
-        )
+        plan = (account, amount, currency)
+        if plan not in self._prices:
+            price = await self.stripe.prices.create_async(
+                {
+                    "product_data": {"name": "Pro"},
+                    "unit_amount": amount,
+                    "currency": currency,
+                    "recurring": {"interval": "month"},
+                },
+                options,
+            )
+            self._prices[plan] = price.id
+        items: Any = [{"price": self._prices[plan]}]
         subscription = await self.stripe.subscriptions.create_async(
-            {"customer": who.id, "items": [{"price": price.id}], "default_payment_method": method}, options
+            {"customer": who.id, "items": items, "default_payment_method": method}, options
         )
         invoice = await self.control.renew(subscription.id)
         return Renewal(invoice["id"], subscription.id, who.id, method)
 
-    async def card(
-        self,
-        customer: str,
-        *outcomes: str,
-        options: Any = None,
-        token: str = "tok_visa",
-        fingerprint: str | None = None,
-    ) -> str:
+    async def card(self, customer: str, *outcomes: str, options: Any = None, **card: Any) -> str:
         """A card with a sequence of outcomes, attached to the customer. Unless told each is another card."""
+        method = await self._new_card(*outcomes, options=options, **card)
+        await self.stripe.payment_methods.attach_async(method, {"customer": customer}, options)
+        return method
+
+    async def _new_card(
+        self, *outcomes: str, options: Any, token: str = "tok_visa", fingerprint: str | None = None
+    ) -> str:
         told = {"outcomes": ",".join(outcomes), "fingerprint": fingerprint or f"fp_{uuid4().hex[:12]}"}
         given: Any = {"type": "card", "card": {"token": token}, "metadata": told}
-        method = await self.stripe.payment_methods.create_async(given, options)
-        await self.stripe.payment_methods.attach_async(method.id, {"customer": customer}, options)
-        return method.id
+        return (await self.stripe.payment_methods.create_async(given, options)).id
 
     async def pay_by_hand(self, invoice: str) -> None:
         """Somebody records a payment made elsewhere."""
