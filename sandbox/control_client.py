@@ -325,6 +325,23 @@ class ControlClient:
         wish = {"subscription_id": subscription_id, "action": action}
         return dict(await self._call("POST", "stripe/exhaust_retries", wish))
 
+    async def subscribe(
+        self,
+        *,
+        customer: Mapping[str, Any],
+        card: Mapping[str, Any],
+        price: Mapping[str, Any],
+        card_of: Literal["customer", "subscription"] = "customer",
+        account: str | None = None,
+    ) -> dict[str, str]:
+        """A customer whose card has paid a first month, of which no webhook tells. Returns the ids.
+
+        Each is given as the parameters of Stripe's call that makes it, numbers as text.
+        """
+        wish: dict[str, Any] = {"customer": customer, "card": card, "price": price}
+        wish |= {"card_of": card_of, "account": account}
+        return dict(await self._call("POST", "stripe/subscribe", wish))
+
     async def multiply(self, subscription_id: str, copies: int) -> list[dict[str, str]]:
         """As many subscribers more like this one. Returns the ids of each."""
         wish = {"subscription_id": subscription_id, "copies": copies}

@@ -79,6 +79,16 @@ class Decided(CallBody):
     status: Literal["won", "lost"]
 
 
+class Subscriber(CallBody):
+    """A customer with a card and a paid month, each given as Stripe's parameters, numbers as text."""
+
+    customer: dict[str, Any]
+    card: dict[str, Any]
+    price: dict[str, Any]
+    card_of: Literal["customer", "subscription"] = "customer"
+    account: str | None = None
+
+
 class Copies(CallBody):
     """As many subscribers more like this one."""
 
@@ -131,6 +141,13 @@ def stripe_calls(world: World) -> list[tuple[str, str, Handler]]:
         ),
         ("dispute", Disputed, lambda w, wish: stripe.dispute(w, wish.charge_id, wish.amount)),
         ("close_dispute", Decided, lambda w, wish: stripe.close_dispute(w, wish.dispute_id, wish.status)),
+        (
+            "subscribe",
+            Subscriber,
+            lambda w, wish: stripe.subscribe(
+                w, wish.customer, wish.card, wish.price, wish.card_of, wish.account
+            ),
+        ),
         ("multiply", Copies, lambda w, wish: stripe.multiply(w, wish.subscription_id, wish.copies)),
         ("set_bank_seconds", BankSpeed, bank_speed),
     ]

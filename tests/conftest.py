@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import logging
 import ssl
 from collections.abc import Iterator
 from functools import cache
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # Imports make no garbage worth looking for, and last as long as the session.
@@ -42,6 +44,12 @@ def _certificates_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_are_as_loud_as_in_production() -> None:
+    """Nobody reads ten lines a case of what was ignored."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
 def pytest_collection_finish() -> None:

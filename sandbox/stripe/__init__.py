@@ -41,6 +41,7 @@ from sandbox.stripe.controls import (
     set_bank_seconds,
     settle_processing,
     stripe_books,
+    subscribe,
 )
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.http import Api, Endpoint
@@ -99,4 +100,5 @@ __all__ = [
     "set_bank_seconds",
     "settle_processing",
     "stripe_books",
+    "subscribe",
 ]

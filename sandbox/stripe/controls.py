@@ -217,6 +217,14 @@ def exhaust_retries(
 
 
 @_control
+def subscribe(
+    world: World, customer: Obj, card: Obj, price: Obj, card_of: bulk.CardOf, account: str | None
+) -> dict[str, str]:
+    """A subscriber of long ago. Returns the ids (see `sandbox.stripe.bulk`). Raises StripeError."""
+    return bulk.subscribe(books_of(world).account(account), customer, card, price, card_of)
+
+
+@_control
 def multiply(world: World, subscription_id: str, copies: int) -> list[dict[str, str]]:
     """As many subscribers more like this one. Returns the ids of each (see `sandbox.stripe.bulk`)."""
     account, subscription = books_of(world).owner("subscription", subscription_id)

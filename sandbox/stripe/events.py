@@ -24,7 +24,7 @@ def emit(account: Account, kind: str, obj: Obj, origin: Origin, previous: Obj | 
     data: Obj = {"object": plain_copy(obj)}
     if previous is not None:
         data["previous_attributes"] = previous
-    endpoints = _listeners(account, kind)
+    endpoints = _listeners(account, kind) if account.books.tells else []
     event: Obj = {
         "id": new_id("evt"),
         "object": "event",

@@ -166,6 +166,7 @@ class StripeBooks:
 
     def clear(self) -> None:
         """Forget everything: a new, empty Stripe."""
+        self.tells = True
         self.accounts: dict[str, Account] = {}
         self.pages: dict[str, tuple[str, str]] = {}
         self.idempotency: dict[tuple[str, str], Any] = {}
@@ -188,6 +189,15 @@ class StripeBooks:
             if identifier in account.tables.get(kind, {}):
                 return account, account.tables[kind][identifier]
         raise resource_missing(kind.replace("_", " "), identifier)
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """What changes meanwhile makes events, and no webhooks."""
+        self.tells = False
+        try:
+            yield
+        finally:
+            self.tells = True
 
     def undelivered(self) -> set[str]:
         """Ids of events of which a webhook was not delivered (yet)."""

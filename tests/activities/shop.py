@@ -41,6 +41,11 @@ class Renewal:
     method: str
 
 
+def _card(*outcomes: str, token: str = "tok_visa", fingerprint: str = "") -> dict[str, Any]:
+    own = {"outcomes": ",".join(outcomes), "fingerprint": fingerprint or f"fp_{uuid4().hex[:12]}"}
+    return {"card": {"token": token}, "metadata": own}
+
+
 class Shop:
     """A business at the sandbox, and its engine's activities."""
 
@@ -58,7 +63,6 @@ class Shop:
         )
         self.sms = ProviderSms(deps, texter)
         self._ids = itertools.count(1)
-        self._prices: dict[tuple[str, int, str], str] = {}
 
     # --- what happens at Stripe -------------------------------------------------------------------------
 
@@ -75,47 +79,28 @@ class Shop:
 
         `outcomes` are what the bank says to the renewal's attempts, the first of them before the engine acts.
         """
-        options: Any = {"stripe_account": account} if account else {}
-        profile: dict[str, Any] = {
+        profile = {
             "email": "ada@customer.example",
             "name": "Ada Example",
             "phone": "+15005550123",
             **customer,
         }
-        method = await self._new_card("succeeded", *outcomes, options=options, **(card or {}))
-        profile["payment_method"] = method
-        who = await self.stripe.customers.create_async(profile, options)  # type: ignore[arg-type]
-        plan = (account, amount, currency)
-        if plan not in self._prices:
-            price = await self.stripe.prices.create_async(
-                {
-                    "product_data": {"name": "Pro"},
-                    "unit_amount": amount,
-                    "currency": currency,
-                    "recurring": {"interval": "month"},
-                },
-                options,
-            )
-            self._prices[plan] = price.id
-        items: Any = [{"price": self._prices[plan]}]
-        subscription = await self.stripe.subscriptions.create_async(
-            {"customer": who.id, "items": items, "default_payment_method": method}, options
+        made = await self.control.subscribe(
+            customer=profile,
+            card=_card("succeeded", *outcomes, **(card or {})),
+            price={"unit_amount": str(amount), "currency": currency, "product_data": {"name": "Pro"}},
+            card_of="subscription",
+            account=account or None,
         )
-        invoice = await self.control.renew(subscription.id)
-        return Renewal(invoice["id"], subscription.id, who.id, method)
+        invoice = await self.control.renew(made["subscription"])
+        return Renewal(invoice["id"], made["subscription"], made["customer"], made["payment_method"])
 
-    async def card(self, customer: str, *outcomes: str, options: Any = None, **card: Any) -> str:
+    async def card(self, customer: str, *outcomes: str, **card: Any) -> str:
         """A card with a sequence of outcomes, attached to the customer. Unless told each is another card."""
-        method = await self._new_card(*outcomes, options=options, **card)
-        await self.stripe.payment_methods.attach_async(method, {"customer": customer}, options)
-        return method
-
-    async def _new_card(
-        self, *outcomes: str, options: Any, token: str = "tok_visa", fingerprint: str | None = None
-    ) -> str:
-        told = {"outcomes": ",".join(outcomes), "fingerprint": fingerprint or f"fp_{uuid4().hex[:12]}"}
-        given: Any = {"type": "card", "card": {"token": token}, "metadata": told}
-        return (await self.stripe.payment_methods.create_async(given, options)).id
+        given: Any = {"type": "card"} | _card(*outcomes, **card)
+        method = await self.stripe.payment_methods.create_async(given)
+        await self.stripe.payment_methods.attach_async(method.id, {"customer": customer})
+        return method.id
 
     async def pay_by_hand(self, invoice: str) -> None:
         """Somebody records a payment made elsewhere."""

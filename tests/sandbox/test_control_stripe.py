@@ -66,6 +66,51 @@ async def test_a_renewal_fails_and_its_webhook_is_signed(sandbox: ControlClient,
     assert [seen.event_id for seen in await sandbox.deliveries(service="stripe")] == [event.id]
 
 
+@pytest.mark.parametrize("card_of", ["customer", "subscription"])
+async def test_a_subscriber_of_long_ago_has_paid_and_no_webhook_tells_of_it(
+    sandbox: ControlClient, receiver: Receiver, card_of: Any
+) -> None:
+    client = client_of(sandbox)
+    hook: Any = {"url": f"{receiver.url}/stripe", "enabled_events": ["*"]}
+    await asyncio.to_thread(client.v1.webhook_endpoints.create, hook)
+    made = await sandbox.subscribe(
+        customer={"email": "anna@example.com", "metadata": {"plan": "pro"}},
+        card={"card": {"token": "tok_visa"}, "metadata": {"outcomes": "succeeded,insufficient_funds"}},
+        price={"unit_amount": "1999", "currency": "eur", "product_data": {"name": "Pro"}},
+        card_of=card_of,
+    )
+    await sandbox.drain()
+    assert receiver.received == []
+    books = await sandbox.stripe_books()
+    assert "invoice.paid" in [event["type"] for event in books["events"]]
+    [customer], [subscription], [paid] = books["customers"], books["subscriptions"], books["invoices"]
+    assert (customer["email"], customer["metadata"]) == ("anna@example.com", {"plan": "pro"})
+    assert (paid["status"], paid["amount_paid"], paid["currency"]) == ("paid", 1999, "eur")
+    defaults = {
+        "customer": customer["invoice_settings"]["default_payment_method"],
+        "subscription": subscription["default_payment_method"],
+    }
+    assert [of for of, method in defaults.items() if method == made["payment_method"]] == [card_of]
+
+    assert (await sandbox.renew(made["subscription"]))["status"] == "open"
+    await sandbox.drain()
+    assert b"invoice.payment_failed" in b"".join(got.body for got in receiver.received)
+
+
+async def test_a_subscriber_that_stripe_would_refuse_is_refused_and_webhooks_go_on(
+    sandbox: ControlClient, receiver: Receiver
+) -> None:
+    client = client_of(sandbox)
+    hook: Any = {"url": f"{receiver.url}/stripe", "enabled_events": ["customer.created"]}
+    await asyncio.to_thread(client.v1.webhook_endpoints.create, hook)
+    card = {"card": {"token": "tok_none_such"}}
+    with pytest.raises(ControlError, match="No such token"):
+        await sandbox.subscribe(customer={}, card=card, price={"unit_amount": "1", "currency": "usd"})
+    await asyncio.to_thread(client.v1.customers.create, {})
+    await sandbox.drain()
+    assert len(receiver.received) == 1
+
+
 @pytest.mark.parametrize(("kind", "charges"), [("drop_before", 2), ("drop_after", 3), ("status_after", 3)])
 async def test_a_payment_whose_answer_is_lost_is_safe_to_repeat(
     sandbox: ControlClient, kind: Any, charges: int

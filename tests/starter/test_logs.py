@@ -18,12 +18,12 @@ from starter.logs import configure, redact
 def stream() -> Iterator[io.StringIO]:
     """What is logged; afterwards logging is as it was."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, ours = root.handlers[:], root.level, structlog.get_config()
     out = io.StringIO()
     configure("INFO", out)
     yield out
     root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
+    structlog.configure(**ours)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
