@@ -59,6 +59,12 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """pytest looks five times for what was left behind; the first look, here, finds it all."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whoever marks tests as one group relies on it: say so when pytest and xdist no longer agree on it."""
