@@ -18,7 +18,7 @@ import mrml
 import yaml
 from babel.numbers import format_decimal
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
-from jinja2.runtime import Context
+from jinja2.runtime import Context, new_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -272,7 +272,9 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _tidy(text: str) -> str:
     """Runs of spaces made one, none at the ends of lines, one full stop at the end of a sentence."""
-    text = _SPACES.sub(" ", text).replace(" \n", "\n").replace("\n ", "\n").strip(" \n")
+    if "  " in text or "\t" in text:
+        text = _SPACES.sub(" ", text)
+    text = text.replace(" \n", "\n").replace("\n ", "\n").strip(" \n")
     return _TWO_STOPS.sub(".", text) if ".." in text else text
 
 
@@ -333,7 +335,7 @@ class _Plain(Template):
     def new_context(
         self, vars: dict[str, Any] | None = None, shared: bool = True, locals: Mapping[str, Any] | None = None
     ) -> Context:
-        return super().new_context(vars, shared, locals)
+        return new_context(self.environment, self.name, self.blocks, vars, shared, None, locals)
 
 
 def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:

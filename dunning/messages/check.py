@@ -68,7 +68,9 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
     yield from untranslated(catalogue.words, english.words)
     if nearest(name, available_locales(folder)) != name:
         yield "its customers get the words of another locale: is its folder there twice under two names?"
+    judged: dict[tuple[str, Rendered, MessageContext], list[str]] = {}  # many say the same for any reason
     for context in worst_contexts(name, business, page):
+        apart = context.model_copy(update={"reason": None})
         for channel in (Channel.EMAIL, Channel.SMS):
             where = f"{channel}, {context.reason or 'no reason'}"
             try:
@@ -81,7 +83,9 @@ def _locale(name: str, folder: Path | None, business: Business, page: str) -> It
                     continue
                 try:
                     rendered = write(template, channel, context, catalogue, shared)
-                    problems = list(_faults(template, context, rendered, catalogue, shared.facts))
+                    if (said := (template, rendered, apart)) not in judged:
+                        judged[said] = list(_faults(template, context, rendered, catalogue, shared.facts))
+                    problems = judged[said]
                 except (TemplatesError, RenderError) as error:
                     problems = [str(error)]
                 yield from (f"{template}, {where}: {problem}" for problem in problems)

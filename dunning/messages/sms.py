@@ -7,6 +7,7 @@ One character outside GSM-7 turns a whole message into UCS-2 and halves what fit
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 _BASIC = frozenset(
@@ -44,8 +45,8 @@ def normalise(text: str) -> str:
     plain = unicodedata.normalize("NFC", text).translate(_LOOKS_LIKE)
     if is_gsm7(plain):
         return plain
-    bare = "".join(char if char in _ALPHABET else _without_accents(char) for char in plain)
-    return bare if is_gsm7(bare) else plain
+    bare = {ord(char): _without_accents(char) for char in set(plain) - _ALPHABET}
+    return plain.translate(bare) if all(map(is_gsm7, bare.values())) else plain
 
 
 @lru_cache(maxsize=1024)
@@ -59,12 +60,15 @@ def segments(text: str) -> int:
     if not text:
         return 0
     if is_gsm7(text):
-        return _fill([2 if char in _EXTENDED else 1 for char in text], single=160, part=153)
-    return _fill([2 if ord(char) > 0xFFFF else 1 for char in text], single=70, part=67)
+        return _fill(text, _EXTENDED.intersection(text), single=160, part=153)
+    return _fill(text, {char for char in set(text) if char > "\uffff"}, single=70, part=67)
 
 
-def _fill(sizes: list[int], *, single: int, part: int) -> int:
-    """Segments needed for characters of these sizes, none of them parted between two segments."""
+def _fill(text: str, wide: AbstractSet[str], *, single: int, part: int) -> int:
+    """Segments needed for a text of which these characters count twice, none parted between two segments."""
+    if not wide:
+        return 1 if len(text) <= single else -(-len(text) // part)
+    sizes = [2 if char in wide else 1 for char in text]
     if sum(sizes) <= single:
         return 1
     count, room = 1, part
