@@ -20,6 +20,7 @@ from starter.cli_output import say, say_json
 from starter.cli_session import open_ledger, run, user
 from starter.endpoints import endpoints_of
 from starter.errors import DunningError, EngineUnavailable, SettingsError
+from starter.importing import imported
 from starter.logs import configure
 from starter.namespace import Registration, register_search_attributes
 from starter.settings import Purpose, Settings
@@ -199,13 +200,13 @@ def serve(
     settings = _settings_for("serve")
     configure(settings.dunning_log_level)
     address = host or settings.dunning_host, settings.dunning_port if port is None else port
-    run(importlib.import_module("starter.serve").serve(settings, *address))
+    run(imported("starter.serve").serve(settings, *address))
 
 
 @run_app.command()
 def worker() -> None:
     """Run a worker: it carries the cases, charges and writes."""
-    raise typer.Exit(importlib.import_module("worker").main())
+    raise typer.Exit(imported("worker").main())
 
 
 @run_app.command()
@@ -224,19 +225,19 @@ def sandbox(
 def up() -> None:
     """Run everything against the real providers, with the keys of the environment or `.env`."""
     _settings_for("up")
-    importlib.import_module("starter.stack").up()
+    imported("starter.stack").up()
 
 
 @run_app.command()
 def dev(as_json: Json = False) -> None:
     """Run the demo's whole stack without its cast, until Ctrl-C."""
-    importlib.import_module("starter.stack").dev(as_json)
+    imported("starter.stack").dev(as_json)
 
 
 @run_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(context: typer.Context) -> None:
     """Watch ten customers with different fates, weeks in half a minute."""
-    status = importlib.import_module("starter.demo").main(list(context.args))
+    status = imported("starter.demo").main(list(context.args))
     raise typer.Exit(status or 0)
 
 
