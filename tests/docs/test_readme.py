@@ -30,12 +30,12 @@ from tests.docs.markdown import ROOT, TEXT, anchors, blocks, links, marked, name
 from workflows.search_attributes import KEYS
 
 TEMPORALS_OWN = {"temporal_variables"}
+PARSER: Any = typer.main.get_command(app)
 
 
 def commands(group: Any = None, before: str = "dunning") -> Iterator[str]:
     """Every command with its groups in front."""
-    whole: Any = group or typer.main.get_command(app)
-    for name, command in whole.commands.items():
+    for name, command in (group or PARSER).commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{before} {name}")
         else:
@@ -44,7 +44,7 @@ def commands(group: Any = None, before: str = "dunning") -> Iterator[str]:
 
 def options(words: str) -> set[str]:
     """The options of a command, named with its groups."""
-    command: Any = typer.main.get_command(app)
+    command = PARSER
     for word in words.split()[1:]:
         command = command.commands[word]
     return {option for parameter in command.params for option in parameter.opts} | {"--help"}
