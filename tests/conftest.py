@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import ssl
+import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 import structlog
@@ -14,6 +16,10 @@ from hypothesis import settings
 
 # Imports make no garbage worth looking for, and last as long as the session.
 gc.disable()
+
+# httpx asks for it several times a request, and each time all folders of imports are searched in vain.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 # A busy machine is no reason to fail: whoever wants a bound on time measures it.
 settings.register_profile("tests", deadline=None)
