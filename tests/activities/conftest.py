@@ -14,7 +14,7 @@ from activities import charging
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
 from activities.stripe_http import StripeHttp
 from ledger import Ledger
-from sandbox.app import serving_in_thread
+from sandbox.app import serving
 from sandbox.control_client import ControlClient
 from sandbox.deliveries import Backoff
 from sandbox.world import World
@@ -22,10 +22,11 @@ from tests.activities.shop import Shop
 from tests.fixtures.databases import Databases
 
 
-@pytest.fixture(scope="session")
-def activities_world() -> Iterator[World]:
-    """A sandbox in a thread."""
-    with serving_in_thread(World(backoff=Backoff(first=0.01, longest=0.02, tries=4))) as world:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def activities_world() -> AsyncIterator[World]:
+    """A sandbox in the tests' event loop."""
+    world = World(backoff=Backoff(first=0.01, longest=0.02, tries=4))
+    async with serving(world):
         yield world
 
 
