@@ -12,7 +12,7 @@ from dunning.consents import PATIENCE
 from dunning.values import Channel
 from ledger.contacts import account_of
 from ledger.database import Database, changed, put
-from ledger.tables import AddressRow, DispatchRow
+from ledger.tables import AddressRow, DispatchRow, table
 
 
 class Addresses:
@@ -65,9 +65,8 @@ class Addresses:
         """The channels whose address, given by its fingerprint, is dead."""
         if not addresses:
             return frozenset()
-        async with self._database.read() as session:
-            found = await session.execute(_DEAD, {"addresses": list(addresses.values())})
-            return frozenset(row.channel for row in found if addresses.get(row.channel) == row.address)
+        (found,) = await self._database.found([_DEAD], {"addresses": list(addresses.values())})
+        return frozenset(row.channel for row in found if addresses.get(row.channel) == row.address)
 
     async def dead_of(self, account: str, customer: str) -> dict[Channel, str]:
         """The channels on which an address of the customer was found dead, and why."""
@@ -88,8 +87,9 @@ class Addresses:
 
 
 #: Built once: building a statement costs more than executing it.
-_DEAD = select(col(AddressRow.channel), col(AddressRow.address)).where(
-    col(AddressRow.address).in_(bindparam("addresses", expanding=True)), col(AddressRow.dead).is_(True)
+_ADDRESSES = table(AddressRow).c
+_DEAD = select(_ADDRESSES.channel, _ADDRESSES.address).where(
+    _ADDRESSES.address.in_(bindparam("addresses", expanding=True)), _ADDRESSES.dead.is_(True)
 )
 
 

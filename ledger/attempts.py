@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dunning.budget import Lock, Planned, Slot, check, limits_at
 from ledger.database import Database, changed, insert_once, rows_where
 from ledger.errors import NotInLedger
-from ledger.past import card_name, past_attempts
+from ledger.past import card_name, past_attempts, past_queries
 from ledger.records import AttemptClaim, AttemptRecord, from_row
 from ledger.tables import AttemptRow, table
 from ledger.turns import customer_name, not_my_turn
@@ -109,8 +109,8 @@ class Attempts:
     async def slot(self, account: str, planned: Planned) -> Slot:
         """What the limits say of a charge, without reserving anything."""
         limits = limits_at(planned.at.date())
-        async with self._database.read() as session:
-            return check(planned, await past_attempts(session, account, planned, limits), limits)
+        queries, values = past_queries(account, planned, limits)
+        return check(planned, past_attempts(*await self._database.found(queries, values)), limits)
 
     async def get(self, account: str, invoice_id: str, number: int) -> AttemptRecord | None:
         """One attempt."""
@@ -138,7 +138,9 @@ async def _refusal(session: AsyncSession, attempt: AttemptRow, planned: Planned)
     if turn is not None:
         return turn
     limits = limits_at(planned.at.date())
-    slot = check(planned, await past_attempts(session, attempt.account, planned, limits), limits)
+    (ours, others), values = past_queries(attempt.account, planned, limits)
+    past = past_attempts(await session.execute(ours, values), await session.execute(others, values))
+    slot = check(planned, past, limits)
     return None if slot.granted else slot
 
 

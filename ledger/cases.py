@@ -163,9 +163,8 @@ class Cases:
         if subscription is None:
             return None
         whose = {"account": account, "customer": customer, "subscription": subscription}
-        async with self._database.read() as session:
-            row = (await session.execute(_older_open(), {**whose, "before": before_case_id})).first()
-            return from_row(CaseRecord, row) if row is not None else None
+        (rows,) = await self._database.found([_older_open()], {**whose, "before": before_case_id})
+        return from_row(CaseRecord, rows[0]) if rows else None
 
     async def find(
         self,
@@ -194,9 +193,8 @@ class Cases:
         wanted = {name: value for name, value in given.items() if value is not None}
         query = newest_first(tuple(wanted), open_only=open_only, onward=cursor is not None)
         place = place_of(cursor) if cursor is not None else {}
-        async with self._database.read() as session:
-            rows = await session.execute(query, {**wanted, **place, "most": limit + 1})
-            found = tuple(from_row(CaseRecord, row) for row in rows)
+        (rows,) = await self._database.found([query], {**wanted, **place, "most": limit + 1})
+        found = tuple(from_row(CaseRecord, row) for row in rows)
         page = found[:limit]
         return CasePage(cases=page, cursor=cursor_at(page[-1]) if len(found) > limit and page else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from typing import Any, cast
@@ -56,16 +56,25 @@ class Database:
     async def rows(self, row: type[Row], *order: str, **where: str | int) -> Sequence[Any]:
         """The rows of a table whose columns have these values, in the order of other columns.
 
-        For the busiest paths: no object is made of a row, the statement is built once, and all of it is one
-        step of the event loop where the database is SQLite.
+        The statement is built once.
         """
-        query = rows_where(row, tuple(where), order)
+        (rows,) = await self.found([rows_where(row, tuple(where), order)], where)
+        return rows
 
-        def found() -> Sequence[Any]:
+    async def found(
+        self, queries: Sequence[Select[*tuple[Any, ...]]], values: Mapping[str, Any]
+    ) -> list[Sequence[Any]]:
+        """The rows of each of these statements, which share their parameters.
+
+        For the busiest paths: no object is made of a row, and all of it is one step of the event loop where
+        the database is SQLite.
+        """
+
+        def read() -> list[Sequence[Any]]:
             with self.engine.sync_engine.connect() as connection:
-                return connection.execute(query, where).all()
+                return [connection.execute(query, values).all() for query in queries]
 
-        return await greenlet_spawn(found)
+        return await greenlet_spawn(read)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:

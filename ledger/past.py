@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from dunning.budget import Limits, PastAttempt, Planned
 from dunning.values import DeclineClass
@@ -20,10 +19,11 @@ def card_name(account: str, planned: Planned) -> str:
     return f"card/{account}/{planned.fingerprint or planned.invoice_id}"
 
 
-async def past_attempts(
-    session: AsyncSession, account: str, planned: Planned, limits: Limits
-) -> list[PastAttempt]:
-    """Every attempt that a rule may count or that locked the method: the engine's and everybody else's."""
+_Queries = tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]
+
+
+def past_queries(account: str, planned: Planned, limits: Limits) -> tuple[_Queries, dict[str, Any]]:
+    """What finds every attempt that a rule may count or that locked the method, with its parameters."""
     known = planned.fingerprint is not None
     values = {
         "account": account,
@@ -31,8 +31,11 @@ async def past_attempts(
         "invoice_id": planned.invoice_id,
         "since": planned.at - _longest(limits),
     }
-    ours = await session.execute(_ours(by_fingerprint=known), values)
-    others = await session.execute(_others(by_fingerprint=known), values)
+    return (_ours(by_fingerprint=known), _others(by_fingerprint=known)), values
+
+
+def past_attempts(ours: Iterable[Any], others: Iterable[Any]) -> list[PastAttempt]:
+    """The attempts that the queries found: the engine's and everybody else's."""
     return [*(_attempt(row) for row in ours), *(_charge(row) for row in others)]
 
 
@@ -43,14 +46,16 @@ def _longest(limits: Limits) -> timedelta:
 
 # Statements are built once: building one costs more than executing it.
 
+_ATTEMPTS, _CHARGES = table(AttemptRow).c, table(ChargeRow).c
+
 
 @cache
 def _ours(*, by_fingerprint: bool) -> Select[*tuple[Any, ...]]:
     return select(table(AttemptRow)).where(
-        col(AttemptRow.account) == bindparam("account"),
-        _same_method(AttemptRow, by_fingerprint),
-        col(AttemptRow.reached_network).isnot(False),
-        _matters(AttemptRow, col(AttemptRow.reserved_at)),
+        _ATTEMPTS.account == bindparam("account"),
+        _same_method(_ATTEMPTS, by_fingerprint),
+        _ATTEMPTS.reached_network.isnot(False),
+        _matters(_ATTEMPTS, _ATTEMPTS.reserved_at),
     )
 
 
@@ -58,28 +63,27 @@ def _ours(*, by_fingerprint: bool) -> Select[*tuple[Any, ...]]:
 def _others(*, by_fingerprint: bool) -> Select[*tuple[Any, ...]]:
     """Charges of others. One that was seen before its attempt knew its id is the engine's own after all."""
     known = exists().where(
-        col(AttemptRow.account) == col(ChargeRow.account),
-        col(AttemptRow.charge_id) == col(ChargeRow.charge_id),
+        _ATTEMPTS.account == _CHARGES.account, _ATTEMPTS.charge_id == _CHARGES.charge_id
     )
     return select(table(ChargeRow)).where(
-        col(ChargeRow.account) == bindparam("account"),
-        _same_method(ChargeRow, by_fingerprint),
-        col(ChargeRow.reached_network).is_(True),
-        _matters(ChargeRow, col(ChargeRow.at)),
+        _CHARGES.account == bindparam("account"),
+        _same_method(_CHARGES, by_fingerprint),
+        _CHARGES.reached_network.is_(True),
+        _matters(_CHARGES, _CHARGES.at),
         ~known,
     )
 
 
-def _same_method(row: Any, by_fingerprint: bool) -> ColumnElement[bool]:
+def _same_method(columns: Any, by_fingerprint: bool) -> ColumnElement[bool]:
     if by_fingerprint:
-        return col(row.fingerprint) == bindparam("method")
-    return and_(col(row.fingerprint).is_(None), col(row.invoice_id) == bindparam("method"))
+        return cast("ColumnElement[bool]", columns.fingerprint == bindparam("method"))
+    return and_(columns.fingerprint.is_(None), columns.invoice_id == bindparam("method"))
 
 
-def _matters(row: Any, at: Any) -> ColumnElement[bool]:
+def _matters(columns: Any, at: Any) -> ColumnElement[bool]:
     """Locks never open by time, and debits of one invoice are counted from its first one."""
-    recent, same_invoice = at >= bindparam("since"), col(row.invoice_id) == bindparam("invoice_id")
-    return or_(recent, col(row.lock).isnot(None), same_invoice)
+    recent, same_invoice = at >= bindparam("since"), columns.invoice_id == bindparam("invoice_id")
+    return or_(recent, columns.lock.isnot(None), same_invoice)
 
 
 def _attempt(row: Any) -> PastAttempt:

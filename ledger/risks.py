@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Select, and_, bindparam, select
 from sqlmodel import col
 
 from dunning.risk import (
@@ -23,7 +22,7 @@ from dunning.risk import (
     SignalKind,
 )
 from dunning.values import Outcome
-from ledger.database import Database, put
+from ledger.database import Database, put, rows_where
 from ledger.outbox import put_out
 from ledger.outgoing import Outgoing
 from ledger.records import RiskRecord
@@ -31,7 +30,7 @@ from ledger.tables import AttemptRow, CaseRow, ConsentRow, PromiseRow, RiskRow, 
 
 #: More of a customer's past than this changes no flag.
 _MOST = 200
-_Theirs = dict[str, str]  # the account and the customer
+_Rows = Sequence[Any]
 
 
 class Risks:
@@ -61,15 +60,16 @@ class Risks:
 
     async def history(self, account: str, customer: str) -> History:
         """What is known of a customer, newest first; each fact names its row."""
-        theirs = {"account": account, "customer": customer}
-        async with self._database.read() as session:
-            return History(
-                attempts=await _attempts(session, theirs),
-                cases=await _cases(session, theirs),
-                broken_promises=await _broken_promises(session, theirs),
-                dead_channels=await _dead_channels(session, theirs),
-                signals=await _signals(session, theirs),
-            )
+        queries = (_attempts_of(), _cases_of(), _broken_promises_of(), _consents_of(), _signals_of())
+        found = await self._database.found(queries, {"account": account, "customer": customer})
+        attempts, cases, broken_promises, consents, signals = found
+        return History(
+            attempts=_attempts(attempts),
+            cases=_cases(cases),
+            broken_promises=_broken_promises(broken_promises),
+            dead_channels=_dead_channels(consents),
+            signals=_signals(signals),
+        )
 
     async def assessed(
         self,
@@ -136,7 +136,7 @@ class Risks:
             return tuple((row[0], row[1]) for row in await session.execute(query.limit(limit)))
 
 
-async def _attempts(session: AsyncSession, theirs: _Theirs) -> tuple[PastAttempt, ...]:
+def _attempts(rows: _Rows) -> tuple[PastAttempt, ...]:
     return tuple(
         PastAttempt(
             fact=f"attempts/{row.invoice_id}/{row.number}",
@@ -147,7 +147,7 @@ async def _attempts(session: AsyncSession, theirs: _Theirs) -> tuple[PastAttempt
             funding=row.funding,
             expires_at=_expires_at(row.expiry),
         )
-        for row in await session.execute(_attempts_of(), theirs)
+        for row in rows
     )
 
 
@@ -159,24 +159,23 @@ def _expires_at(expiry: str | None) -> datetime | None:
     return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
-async def _cases(session: AsyncSession, theirs: _Theirs) -> tuple[PastCase, ...]:
+def _cases(rows: _Rows) -> tuple[PastCase, ...]:
     return tuple(
         PastCase(
             fact=f"cases/{row.id}", opened_at=row.opened_at, recovered=row.outcome is Outcome.RECOVERED
         )
-        for row in await session.execute(_cases_of(), theirs)
+        for row in rows
         if row.outcome is not Outcome.NOT_APPLICABLE
     )
 
 
-async def _broken_promises(session: AsyncSession, theirs: _Theirs) -> tuple[Said, ...]:
-    rows = await session.execute(_broken_promises_of(), theirs)
+def _broken_promises(rows: _Rows) -> tuple[Said, ...]:
     return tuple(Said(fact=f"promises/{case_id}/{index}", at=at) for case_id, index, at in rows)
 
 
-async def _dead_channels(session: AsyncSession, theirs: _Theirs) -> tuple[Said, ...]:
+def _dead_channels(rows: _Rows) -> tuple[Said, ...]:
     """The channels whose newest statement is a no."""
-    newest = {row.channel: row for row in await session.execute(_consents_of(), theirs)}
+    newest = {row.channel: row for row in rows}
     return tuple(
         Said(fact=f"consents/{row.id}", at=row.at, what=str(channel))
         for channel, row in sorted(newest.items())
@@ -184,7 +183,7 @@ async def _dead_channels(session: AsyncSession, theirs: _Theirs) -> tuple[Said, 
     )
 
 
-async def _signals(session: AsyncSession, theirs: _Theirs) -> tuple[Signal, ...]:
+def _signals(rows: _Rows) -> tuple[Signal, ...]:
     return tuple(
         Signal(
             fact=f"signals/{row.kind}/{row.key}",
@@ -193,50 +192,47 @@ async def _signals(session: AsyncSession, theirs: _Theirs) -> tuple[Signal, ...]
             text=row.text,
             until=row.until,
         )
-        for row in await session.execute(_signals_of(), theirs)
+        for row in rows
     )
 
 
 # Statements are built once: building one costs more than executing it.
 
+_THEIRS = ("account", "customer")
+
 
 @cache
 def _attempts_of() -> Select[*tuple[Any, ...]]:
-    newest = col(AttemptRow.reserved_at).desc()
-    return select(table(AttemptRow)).where(_of_customer(AttemptRow)).order_by(newest).limit(_MOST)
+    newest = table(AttemptRow).c.reserved_at.desc()
+    return rows_where(AttemptRow, _THEIRS).order_by(newest).limit(_MOST)
 
 
 @cache
 def _cases_of() -> Select[*tuple[Any, ...]]:
-    newest = col(CaseRow.opened_at).desc()
-    return select(table(CaseRow)).where(_of_customer(CaseRow)).order_by(newest).limit(_MOST)
+    newest = table(CaseRow).c.opened_at.desc()
+    return rows_where(CaseRow, _THEIRS).order_by(newest).limit(_MOST)
 
 
 @cache
-def _broken_promises_of() -> Select[str, int, datetime]:
+def _broken_promises_of() -> Select[*tuple[Any, ...]]:
+    cases, promises = table(CaseRow).c, table(PromiseRow).c
     return (
-        select(col(PromiseRow.case_id), col(PromiseRow.index), col(PromiseRow.at))
-        .join(CaseRow, col(CaseRow.id) == col(PromiseRow.case_id))
-        .where(_of_customer(CaseRow), col(PromiseRow.state) == "broken")
-        .order_by(col(PromiseRow.at).desc())
+        select(promises.case_id, promises.index, promises.at)
+        .join(table(CaseRow), cases.id == promises.case_id)
+        .where(*(cases[name] == bindparam(name) for name in _THEIRS), promises.state == "broken")
+        .order_by(promises.at.desc())
         .limit(_MOST)
     )
 
 
-@cache
 def _consents_of() -> Select[*tuple[Any, ...]]:
-    oldest = (col(ConsentRow.at), col(ConsentRow.id))
-    return select(table(ConsentRow)).where(_of_customer(ConsentRow)).order_by(*oldest)
+    return rows_where(ConsentRow, _THEIRS, ("at", "id"))
 
 
 @cache
 def _signals_of() -> Select[*tuple[Any, ...]]:
-    newest = (col(SignalRow.at).desc(), col(SignalRow.key))
-    return select(table(SignalRow)).where(_of_customer(SignalRow)).order_by(*newest).limit(_MOST)
-
-
-def _of_customer(row: Any) -> ColumnElement[bool]:
-    return and_(col(row.account) == bindparam("account"), col(row.customer) == bindparam("customer"))
+    signals = table(SignalRow).c
+    return rows_where(SignalRow, _THEIRS).order_by(signals.at.desc(), signals.key).limit(_MOST)
 
 
 def _record(row: RiskRow) -> RiskRecord:
