@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,22 @@ async def ledger(sqlite_databases: Databases, tmp_path: Path) -> AsyncIterator[L
     await opened.close()
 
 
+class _Control(ControlClient):
+    """Looks at the sandbox's clock without a call: every activity begins with a look at it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.public_url)
+        self._world = world
+
+    async def now(self) -> datetime:
+        """The sandbox's time."""
+        return self._world.now()
+
+
 @pytest_asyncio.fixture
 async def control(activities_world: World) -> AsyncIterator[ControlClient]:
     """The sandbox's control client; the sandbox is empty."""
-    async with ControlClient(activities_world.public_url) as client:
+    async with _Control(activities_world) as client:
         await client.reset()
         yield client
         await client.reset()
