@@ -103,6 +103,12 @@ class TestAsking:
         assert found is not None
         assert (found.whom, found.otherwise) == ("support", "the request expires")
 
+    def test_what_the_policy_does_not_allow_in_all_asks_a_person(self) -> None:
+        run = Run(opened("expired_card")).until(15)
+        assert run.lever("grant_extension", {"days": 24, "reason": "flood", "by": "support"})[0]
+        assert run.lever("request_extension", {"days": 7, "by": "customer"})[1].startswith("a person answers")
+        assert run.lever("grant_extension", {"days": 6, "reason": "flood", "by": "support"})[0]
+
     def test_a_provider_that_does_not_answer_is_an_operators(self) -> None:
         def down(action: Action, run: Run) -> Event | None:
             return EffectFailed(effect=action.key, at=run.now, error="503") if action.kind == "send" else None

@@ -126,6 +126,17 @@ class TestConsent:
         assert (await claim_message(ledger, case_id="acct/in_1/1", address="abc")).state == "unwelcome"
         assert (await claim_message(ledger, case_id="acct/in_1/1", address="def")).state == "new"
 
+    async def test_an_address_is_dead_from_its_second_failure_on_this_channel_alone(
+        self, ledger: Ledger
+    ) -> None:
+        await cases(ledger, 2)
+        used = {EMAIL: "abc", SMS: "abc"}  # fingerprints
+        for invoice, dead in ((0, frozenset()), (1, frozenset({EMAIL}))):
+            said = await claim_message(ledger, case_id=f"acct/in_{invoice}/1", address="abc")
+            await ledger.addresses.failed(said.dispatch_id, at=NOW, reason="full", for_good=False)
+            assert await ledger.addresses.dead(used) == dead
+        assert await ledger.addresses.dead({EMAIL: "def"}) == frozenset()
+
     async def test_after_a_stop_nothing_is_claimed_however_many_cases_speak(
         self, ledgers: list[Ledger]
     ) -> None:

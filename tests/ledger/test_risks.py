@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-from dunning.case import Announcement
+from dunning.case import Announcement, Promise
 from dunning.risk import Assessment, Flag, Level, RiskRules, assess, rises
 from dunning.values import Channel, Outcome
 from ledger import Ledger
 from ledger.outgoing import Outgoing
-from tests.ledger.acts import DAY, NOW, claim_case, closing, complete, reserve
+from tests.ledger.acts import DAY, NOW, claim_case, closing, complete, reserve, summary
 
 
 async def test_a_past_of_failures_is_told_with_the_row_behind_each_fact(ledger: Ledger) -> None:
@@ -40,6 +41,15 @@ async def test_a_past_of_failures_is_told_with_the_row_behind_each_fact(ledger: 
     assert [name.split("/")[0] for name in facts["unreachable"]] == ["consents"]
     assert "soft_declines" not in facts  # two are not three
     assert found.level == "high"
+
+
+async def test_of_the_promises_only_the_broken_ones_count(ledger: Ledger) -> None:
+    await claim_case(ledger)
+    states: tuple[Any, ...] = ("open", "kept", "broken", "ended")
+    promises = tuple(Promise(on=NOW.date(), at=NOW, by="customer", state=state) for state in states)
+    await ledger.cases.remember("acct/in_1/1", 0, [], summary(promises=promises))
+    broken = (await ledger.risks.history("", "cus_1")).broken_promises
+    assert [promise.fact for promise in broken] == ["promises/acct/in_1/1/2"]
 
 
 async def test_nothing_is_known_of_another_customer(ledger: Ledger) -> None:
