@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from dunning import links
 from tests.fixtures.case import Case
-from tests.fixtures.engine import Engine
+from tests.fixtures.engine import Engine, plain_http
 
 _FORM = re.compile(r"<form method=\"post\">(.*?)</form>", re.S)
 #: What a form sends when nobody touched it: its hidden fields and the boxes that are ticked.
@@ -59,7 +59,7 @@ class Visitor:
 @pytest_asyncio.fixture(loop_scope="session")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client that follows no redirect."""
-    async with httpx.AsyncClient(timeout=20.0, trust_env=False, verify=False) as client:
+    async with plain_http() as client:
         yield client
 
 
