@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -120,7 +120,7 @@ def _declined_again(action: Charge, state: CaseState, now: datetime) -> Charged:
     )
     return Charged(
         number=action.number,
-        at=now + timedelta(seconds=1),
+        at=now,
         result="declined",
         blind=action.blind,
         backup=action.backup,

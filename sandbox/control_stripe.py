@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from sandbox import stripe
 from sandbox.control_calls import CallBody, Handler, read_body
+from sandbox.stripe.bulk import CardOf
 from sandbox.world import World
 
 
@@ -85,7 +86,7 @@ class Subscriber(CallBody):
     customer: dict[str, Any]
     card: dict[str, Any]
     price: dict[str, Any]
-    card_of: Literal["customer", "subscription"] = "customer"
+    card_of: CardOf = "customer"
     account: str | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dunning.asking import asking
@@ -90,6 +90,10 @@ def in_order(script: list[Any]) -> list[Any]:
 
 SCRIPTS = scripts(70, 8)
 POLICY_CHANGE = st.tuples(st.integers(0, 20 * 24), st.tuples(st.just("lever"), SET_POLICY))
+#: A third each: the standard policy; either one; either one, and another while the case runs.
+TERMS = st.one_of(
+    st.just((STANDARD, None)), st.tuples(POLICIES, st.none()), st.tuples(POLICIES, POLICY_CHANGE)
+)
 FATES = st.dictionaries(
     st.integers(0, 40), st.sampled_from(["unknown", "failed", "down", "held", "too_late"]), max_size=15
 )
@@ -130,12 +134,13 @@ def play(code: str, script: list[Any], fates: dict[int, str], policy: Policy = S
     return run
 
 
-@settings(max_examples=80, deadline=None)
-@given(code=CODES, script=SCRIPTS, fates=FATES, policy=POLICIES, change=st.none() | POLICY_CHANGE)
+@settings(max_examples=150, deadline=None)
+@given(code=CODES, script=SCRIPTS, fates=FATES, terms=TERMS)
 def test_a_case_ends_and_kept_every_promise(
-    code: str, script: list[Any], fates: dict[int, str], policy: Policy, change: Any
+    code: str, script: list[Any], fates: dict[int, str], terms: tuple[Policy, Any]
 ) -> None:
     """One life for all of them: to live it costs more than to look at it."""
+    policy, change = terms
     run = play(code, in_order([change, *script]) if change else script, fates, policy)
     run.run_to(run.now + timedelta(days=30))
     run.event(processing=False)  # a bank answers some day
@@ -251,7 +256,16 @@ def test_no_action_before_its_time(code: str, script: list[Any], day: int, ahead
     assert just_before.action is None
 
 
+#: Five attempts a day apart, the last of them at the hour of a reminder.
+_AT_ONE_HOUR = [
+    (0, ("event", {"method": None})),
+    (446, ("event", {"method": NEW_CARD})),
+    (600, ("lever", ("restore_now", {"reason": "x", "by": "y"}))),
+]
+
+
 @settings(max_examples=25, deadline=None)
+@example(code="insufficient_funds", script=_AT_ONE_HOUR, day=0)
 @given(code=CODES, script=SCRIPTS, day=st.integers(0, 40))
 def test_the_forecast_is_what_then_happens(code: str, script: list[Any], day: int) -> None:
     run = play(code, script, {})
