@@ -198,7 +198,7 @@ async def run(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     client = await connect(settings, runtime(settings))
-    ledger = Ledger.open(settings.database_url)
+    ledger = await Ledger.open(settings.database_url)
     http = StripeHttp(settings.stripe_timeout_seconds)
     stripe = make_stripe(_secret(settings.stripe_api_key), http, api_base=settings.stripe_api_base)
     business = load_business(settings.dunning_policies)

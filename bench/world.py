@@ -141,7 +141,7 @@ async def world(settings: Mapping[str, str] | None = None) -> AsyncIterator[Worl
         local_stack("bench", lambda _line: None, wanted) as stack,
         ControlClient(stack.addresses.sandbox) as control,
     ):
-        ledger = Ledger.open(stack.settings.database_url)
+        ledger = await Ledger.open(stack.settings.database_url)
         try:
             made = World(stack, control, ledger)
             async with made.http:

@@ -2,7 +2,6 @@
 
 from ledger.errors import LedgerError, LedgerUrlError, NotInLedger, SchemaError
 from ledger.ledger import Ledger
-from ledger.schema import schema_is_current, schema_state
 
 __all__ = [
     "Ledger",
@@ -10,6 +9,4 @@ __all__ = [
     "LedgerUrlError",
     "NotInLedger",
     "SchemaError",
-    "schema_is_current",
-    "schema_state",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from ledger.addresses import Addresses
 from ledger.attempts import Attempts
 from ledger.cards import CardCases
@@ -24,7 +22,7 @@ from ledger.replies import Replies
 from ledger.reporting import Reporting
 from ledger.reversals import Reversals
 from ledger.risks import Risks
-from ledger.schema import require_current
+from ledger.schema import require_current, schema_state
 from ledger.surveys import Surveys
 from ledger.suspensions import Suspensions
 from ledger.switches import Switches
@@ -63,24 +61,28 @@ class Ledger:
         self.reporting = Reporting(database)
 
     @classmethod
-    def open(cls, url: str) -> Ledger:
+    async def open(cls, url: str) -> Ledger:
         """The ledger at DATABASE_URL.
 
         Raises LedgerUrlError for a URL that cannot be used, SchemaError if its tables are not those of this
         version (the message names the command to run), and SQLAlchemy's OperationalError if the database
-        does not answer. It asks the database once, blocking: call it at the start of a process.
+        does not answer.
         """
-        require_current(url)
-        return cls(Database(url))
+        database = Database(url)
+        try:
+            await require_current(database)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database)
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._database.close()
 
-    async def ping(self) -> None:
-        """Ask the database for a sign of life; raises SQLAlchemy's error if there is none."""
-        async with self._database.read() as session:
-            await session.execute(text("SELECT 1"))
+    async def is_current(self) -> bool:
+        """Whether the tables are still of this version; raises SQLAlchemy's error if nothing answers."""
+        return await schema_state(self._database) == "current"
 
     async def counts(self) -> Counts:
         """Numbers over the whole ledger, for metrics."""

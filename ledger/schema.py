@@ -5,46 +5,40 @@ Without Alembic, which only `ledger.upgrading` needs: it takes a tenth of the ti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import URL
 
-from ledger.database import engine_options, prepare_sqlite
+from ledger.database import Database
 from ledger.errors import SchemaError
-from ledger.urls import parse_url, shown, sqlite_file
+from ledger.urls import shown, sqlite_file
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 
 SchemaState = Literal["empty", "older", "current", "newer"]
 
 
-def schema_state(url: str) -> SchemaState:
+async def schema_state(database: Database) -> SchemaState:
     """How the database's tables relate to this version of the engine."""
-    file = sqlite_file(parse_url(url, asynchronous=False))
+    file = sqlite_file(database.url)
     if file is not None and not file.exists():
         return "empty"  # connecting would create it
-    with engine_for(url) as engine, engine.begin() as connection:
-        return state_of(connection)
+    async with database.engine.connect() as connection:
+        return await connection.run_sync(state_of)
 
 
-def schema_is_current(url: str) -> bool:
-    """Whether the database has exactly this version's tables."""
-    return schema_state(url) == "current"
-
-
-def require_current(url: str) -> None:
+async def require_current(database: Database) -> None:
     """Raises SchemaError, with the command to run, unless the database has this version's tables."""
-    state = schema_state(url)
+    state = await schema_state(database)
     if state != "current":
-        raise SchemaError(remedy(url, state))
+        raise SchemaError(remedy(database.url, state))
 
 
-def remedy(url: str, state: SchemaState) -> str:
+def remedy(url: URL, state: SchemaState) -> str:
     """What is wrong with the tables, and what to do about it."""
-    where = shown(parse_url(url, asynchronous=False))
+    where = shown(url)
     if state == "newer":
         return (
             f"the ledger at {where} was upgraded by a newer version of the engine: "
@@ -63,16 +57,3 @@ def state_of(connection: Connection) -> SchemaState:
     if found == known[-1]:
         return "current"
     return "empty" if found is None else "older" if found in known else "newer"
-
-
-@contextmanager
-def engine_for(url: str) -> Iterator[Engine]:
-    """An engine that blocks, for as long as it is used."""
-    parsed = parse_url(url, asynchronous=False)
-    engine = create_engine(parsed, **engine_options(parsed))
-    try:
-        if parsed.get_backend_name() == "sqlite":
-            prepare_sqlite(engine)
-        yield engine
-    finally:
-        engine.dispose()

@@ -11,11 +11,12 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import URL
 
-from ledger.database import writing
+from ledger.database import engine_options, prepare_sqlite, writing
 from ledger.errors import SchemaError
-from ledger.schema import engine_for, remedy, state_of
+from ledger.schema import remedy, state_of
 from ledger.urls import parse_url, sqlite_file
 
 
@@ -24,12 +25,13 @@ def upgrade(url: str) -> None:
 
     Creates the file and folder of an SQLite database. Raises SchemaError if a newer version was here before.
     """
-    file = sqlite_file(parse_url(url, asynchronous=False))
+    parsed = parse_url(url, asynchronous=False)
+    file = sqlite_file(parsed)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-    with _connect(url) as connection:
+    with _connect(parsed) as connection:
         if state_of(connection) == "newer":
-            raise SchemaError(remedy(url, "newer"))
+            raise SchemaError(remedy(parsed, "newer"))
         command.upgrade(_config(connection), "head")
         on_sqlite = connection.dialect.name == "sqlite"
         if on_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
@@ -37,15 +39,19 @@ def upgrade(url: str) -> None:
 
 
 @contextmanager
-def _connect(url: str) -> Iterator[Connection]:
-    with engine_for(url) as engine:
+def _connect(url: URL) -> Iterator[Connection]:
+    engine = create_engine(url, **engine_options(url))
+    try:
         if engine.dialect.name == "sqlite":
+            prepare_sqlite(engine)
             event.listen(engine, "connect", _tables_may_be_replaced)
         with writing(engine).begin() as connection:
             if engine.dialect.name == "postgresql":
                 # One upgrade at a time; the lock ends with the transaction. The number is ours and arbitrary.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7133301)")
             yield connection
+    finally:
+        engine.dispose()
 
 
 def _tables_may_be_replaced(connection: Any, _record: object) -> None:
@@ -69,7 +75,7 @@ def draft_migration(message: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/draft.db"
         upgrade(url)
-        with _connect(url) as connection:
+        with _connect(parse_url(url, asynchronous=False)) as connection:
             config = _config(connection)
             number = len(list(ScriptDirectory.from_config(config).walk_revisions())) + 1
             command.revision(config, message=message, autogenerate=True, rev_id=f"{number:04d}")

@@ -7,8 +7,9 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_json
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from sandbox.stripe import StripeError
 
@@ -34,9 +35,9 @@ def guarded(handler: Handler) -> Handler:
     """Answers refusals in one shape: `{"error": {"code", "message", "param"}}`."""
 
     @wraps(handler)
-    async def answered(request: Request) -> JSONResponse:
+    async def answered(request: Request) -> Response:
         try:
-            return JSONResponse(await handler(request))
+            return _json(await handler(request))
         except Refused as refusal:
             return _refusal(refusal.status, str(refusal), refusal.param)
         except ValidationError as error:
@@ -51,9 +52,13 @@ def guarded(handler: Handler) -> Handler:
     return answered
 
 
-def _refusal(status: int, message: str, param: str | None) -> JSONResponse:
+def _json(answer: Any, status: int = 200) -> Response:
+    return Response(to_json(answer), status, media_type="application/json")
+
+
+def _refusal(status: int, message: str, param: str | None) -> Response:
     code = {404: "not_found", 408: "timeout"}.get(status, "invalid_request")
-    return JSONResponse({"error": {"code": code, "message": message, "param": param}}, status)
+    return _json({"error": {"code": code, "message": message, "param": param}}, status)
 
 
 async def read_body(request: Request, kind: type[Body]) -> Body:

@@ -67,7 +67,7 @@ def cast(client: DunningClient) -> dict[str, Role]:
 async def played(stack: Stack) -> dict[str, Story]:
     """Everybody at their stage."""
     client = DunningClient.over(stack.client, stack.settings)
-    ledger = await asyncio.to_thread(Ledger.open, stack.settings.database_url)
+    ledger = await Ledger.open(stack.settings.database_url)
     roles = cast(client)
     async with ControlClient(stack.addresses.sandbox) as control:
         doings = Doings(stack.addresses.sandbox, control, client)

@@ -179,7 +179,7 @@ async def looking_beside(
 async def look_once(settings: Settings, tell: Callable[[Finding], None]) -> None:
     """Look at the account and tell what was found. Raises nothing: that it could not is told, too."""
     try:
-        ledger = await asyncio.to_thread(Ledger.open, settings.database_url)
+        ledger = await Ledger.open(settings.database_url)
         try:
             found = await look(settings, ledger)
         finally:

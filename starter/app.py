@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from temporalio.client import Client
 
 from dunning.values import reason_of
-from ledger import Ledger, LedgerError, schema_is_current
+from ledger import Ledger, LedgerError
 from starter import api, temporal
 from starter.access import Gate
 from starter.client import DunningClient
@@ -65,7 +65,7 @@ def _add_health(app: FastAPI, settings: Settings, client: Client, ledger: Ledger
     async def readyz() -> JSONResponse:
         checks = {
             "temporal": await _temporal_trouble(settings, client, timeout),
-            "ledger": await _ledger_trouble(settings, ledger, timeout),
+            "ledger": await _ledger_trouble(ledger, timeout),
             "webhooks": "" if settings.webhook_secrets else "STRIPE_WEBHOOK_SECRET is not set",
         }
         ready = not any(checks.values())
@@ -89,11 +89,10 @@ async def _temporal_trouble(settings: Settings, client: Client, timeout: timedel
     return f"Temporal does not answer at {temporal.address(settings)}"
 
 
-async def _ledger_trouble(settings: Settings, ledger: Ledger, timeout: timedelta) -> str:
+async def _ledger_trouble(ledger: Ledger, timeout: timedelta) -> str:
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            await ledger.ping()
-            current = await asyncio.to_thread(schema_is_current, settings.database_url)
+            current = await ledger.is_current()
     except (SQLAlchemyError, LedgerError, OSError, TimeoutError) as error:
         log.warning("the ledger does not answer", error=str(error))
         return "the ledger does not answer"

@@ -39,7 +39,7 @@ def user() -> str:
 async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
     """The ledger, closed afterwards. Raises EngineUnavailable, or LedgerError that names what to run."""
     try:
-        ledger = await asyncio.to_thread(Ledger.open, settings.database_url)
+        ledger = await Ledger.open(settings.database_url)
         try:
             yield ledger
         finally:

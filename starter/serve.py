@@ -30,7 +30,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     Raises LedgerError when the ledger's schema is not current, OSError when the port is taken.
     """
     with listen(host, port) as listener:
-        ledger = await asyncio.to_thread(Ledger.open, settings.database_url)
+        ledger = await Ledger.open(settings.database_url)
         try:
             app = create_app(settings, await _client(settings), ledger)
             log.info("serving", host=host, port=listener.getsockname()[1])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -172,7 +173,7 @@ class Api:
         with self._books.lock:
             result = endpoint.handler(Call(account, params, path, ids, origin))
             answer = render(account, result, params.texts("expand"))
-            return 200, json.dumps(answer).encode()
+            return 200, to_json(answer)
 
     def _route(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
         for endpoint in self._endpoints:

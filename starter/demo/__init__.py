@@ -7,7 +7,6 @@ webhooks. The policy is the shipped `standard`, unmodified.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import shlex
 import sys
@@ -76,7 +75,7 @@ async def _play(stack: Stack, console: Console) -> bool:
 
 @asynccontextmanager
 async def _conductor(stack: Stack, screen: Screen) -> AsyncIterator[tuple[Conductor, ControlClient]]:
-    ledger = await asyncio.to_thread(Ledger.open, stack.settings.database_url)
+    ledger = await Ledger.open(stack.settings.database_url)
     async with ControlClient(stack.addresses.sandbox) as control:
         doings = Doings(stack.addresses.sandbox, control, DunningClient.over(stack.client, stack.settings))
         try:
@@ -90,7 +89,7 @@ async def _conductor(stack: Stack, screen: Screen) -> AsyncIterator[tuple[Conduc
 async def _page_of(story: Story, stack: Stack) -> str:
     """The customer's page, as the link in the newest message leads to it."""
     assert story.case is not None
-    ledger = await asyncio.to_thread(Ledger.open, stack.settings.database_url)
+    ledger = await Ledger.open(stack.settings.database_url)
     try:
         newest = (await ledger.dispatches.of_case(story.case.id))[-1]
     finally:

@@ -46,7 +46,7 @@ async def ledger(sqlite_databases: Databases, tmp_path: Path) -> AsyncIterator[L
     """An empty ledger of this test's own."""
     path = tmp_path / "ledger.db"
     shutil.move(sqlite_databases.ready().removeprefix("sqlite:///"), path)
-    opened = Ledger.open(f"sqlite:///{path}")
+    opened = await Ledger.open(f"sqlite:///{path}")
     yield opened
     await opened.close()
 

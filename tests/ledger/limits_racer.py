@@ -47,7 +47,7 @@ def race(url: str, seed: str) -> Granted:
 
 
 async def _race(url: str, seed: str) -> Granted:
-    ledger = Ledger.open(url)
+    ledger = await Ledger.open(url)
     dice = {f"{seed}_{task}": random.Random(f"{seed}_{task}") for task in range(TASKS)}
     clocks = dict.fromkeys(dice, NOW)
     for name in dice:

@@ -16,7 +16,7 @@ def race(url: str) -> dict[str, list[int]]:
 
 
 async def _race(url: str) -> dict[str, list[int]]:
-    ledger = Ledger.open(url)
+    ledger = await Ledger.open(url)
     won: dict[str, list[int]] = {"attempts": [], "messages": []}
     for number in range(1, ROUNDS + 1):
         if (await reserve(ledger, number)).state == "new":

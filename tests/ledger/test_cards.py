@@ -140,7 +140,8 @@ class TestMessages:
 
 def test_the_upgrade_keeps_messages_and_what_was_heard_of_them(tmp_path: Any) -> None:
     url = f"sqlite:///{tmp_path}/old.db"
-    with _connect(url) as connection:
+    parsed = parse_url(url, asynchronous=False)
+    with _connect(parsed) as connection:
         command.upgrade(_config(connection), "0003")
         for statement in (
             "INSERT INTO cases VALUES ('c','','in_1',1,'w','r','cus_1',NULL,'usd',1,1,'standard','1',"
@@ -155,7 +156,7 @@ def test_the_upgrade_keeps_messages_and_what_was_heard_of_them(tmp_path: Any) ->
             connection.exec_driver_sql(statement)
     upgrade(url)
 
-    with create_engine(parse_url(url, asynchronous=False)).connect() as connection:
+    with create_engine(parsed).connect() as connection:
         joined = "SELECT e.event FROM dispatch_events e JOIN dispatches d ON d.id = e.dispatch_id"
         assert connection.scalars(text(joined)).all() == ["delivered"]
         assert connection.scalars(text("SELECT text FROM entries")).all() == ["t"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
 
-from ledger import Ledger, LedgerUrlError, SchemaError, schema_is_current, schema_state
+from ledger import Ledger, LedgerUrlError, SchemaError
+from ledger.schema import state_of
 from ledger.tables import metadata
 from ledger.upgrading import upgrade
 from ledger.urls import parse_url
@@ -37,14 +39,19 @@ def indexes(url: str) -> list[str]:
         return list(connection.scalars(text(INDEXES[connection.dialect.name])))
 
 
+def state(url: str) -> str:
+    with engine(url).connect() as connection:
+        return state_of(connection)
+
+
 class TestMigrations:
     def test_from_empty_to_current_and_again(self, empty_database_url: str) -> None:
-        assert schema_state(empty_database_url) == "empty"
+        assert state(empty_database_url) == "empty"
 
         upgrade(empty_database_url)
         upgrade(empty_database_url)
 
-        assert schema_is_current(empty_database_url)
+        assert state(empty_database_url) == "current"
 
     def test_tables_of_the_code_and_of_the_migrations_agree(self, database_url: str) -> None:
         with engine(database_url).connect() as connection:
@@ -62,17 +69,17 @@ class TestMigrations:
     async def test_many_processes_upgrade_at_once(self, empty_database_url: str) -> None:
         await together(upgrade, *[[empty_database_url]] * 3)
 
-        assert schema_is_current(empty_database_url)
+        assert state(empty_database_url) == "current"
 
 
 class TestOpening:
-    def test_without_tables_says_what_to_run(self, empty_database_url: str) -> None:
+    async def test_without_tables_says_what_to_run(self, empty_database_url: str) -> None:
         with pytest.raises(SchemaError, match="has no tables yet: run `dunning db upgrade`"):
-            Ledger.open(empty_database_url)
+            await Ledger.open(empty_database_url)
 
     def test_missing_file_is_not_created(self, tmp_path: Path) -> None:
         with pytest.raises(SchemaError, match="dunning db upgrade"):
-            Ledger.open(f"sqlite:///{tmp_path}/none.db")
+            asyncio.run(Ledger.open(f"sqlite:///{tmp_path}/none.db"))
 
         assert list(tmp_path.iterdir()) == []
 
@@ -80,18 +87,24 @@ class TestOpening:
         url = f"sqlite:///{tmp_path}/deep/er/ledger.db"
         upgrade(url)
 
-        assert schema_is_current(url)
+        assert state(url) == "current"
 
-    def test_newer_tables_are_left_alone(self, database_url: str) -> None:
+    async def test_newer_tables_are_left_alone(self, database_url: str) -> None:
         execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
 
         with pytest.raises(SchemaError, match="by a newer version of the engine: install that version"):
-            Ledger.open(database_url)
+            await Ledger.open(database_url)
         with pytest.raises(SchemaError, match="tables are never downgraded"):
             upgrade(database_url)
 
-    async def test_open_ledger_answers(self, ledger: Ledger) -> None:
-        await ledger.ping()
+    async def test_an_open_ledger_notices_the_upgrade_by_another_version(
+        self, ledger: Ledger, database_url: str
+    ) -> None:
+        assert await ledger.is_current()
+
+        execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+
+        assert not await ledger.is_current()
 
     async def test_sqlite_is_set_up_for_many_processes(self, sqlite_ledger: Ledger) -> None:
         database = sqlite_ledger._database

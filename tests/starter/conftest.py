@@ -142,7 +142,7 @@ async def engine(spare_client: Client, sqlite_databases: Databases) -> AsyncIter
             "TWILIO_MESSAGING_SERVICE_SID": "MG" + "0" * 32,
         }
         settings = Settings.model_validate({key.lower(): value for key, value in environment.items()})
-        ledger = Ledger.open(url)
+        ledger = await Ledger.open(url)
         stack.push_async_callback(ledger.close)
         stripe_http = await stack.enter_async_context(StripeHttp(5.0))
         stripe_client = make_stripe("sk_test_starter", stripe_http, api_base=control.url)

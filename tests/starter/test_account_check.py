@@ -81,7 +81,7 @@ async def account(sqlite_databases: Databases, tmp_path: Path) -> AsyncIterator[
         stack.enter_context(serving_in_thread(world))
         control = await stack.enter_async_context(ControlClient(world.public_url))
         url = sqlite_databases.ready()
-        ledger = Ledger.open(url)
+        ledger = await Ledger.open(url)
         stack.push_async_callback(ledger.close)
         key = f"sk_test_{uuid.uuid4().hex}"
         policies = tmp_path / "policies"

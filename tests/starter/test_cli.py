@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dunning.values import Channel
-from ledger import schema_is_current
+from ledger import Ledger
 from tests.fixtures.command import Dunning
 from tests.fixtures.temporal import eventually
 from tests.starter.conftest import Engine
@@ -61,7 +61,7 @@ class TestCases:
     async def test_the_list_is_plain_in_a_pipe_and_json_when_asked(
         self, dunning: Dunning, engine: Engine
     ) -> None:
-        renewal = await engine.case()
+        renewal, _another = await engine.case(), await engine.case()
         header, line = (await dunning("cases", "--customer", renewal.customer)).out.splitlines()
         assert header.split("\t")[:2] == ["invoice", "stage"]
         assert line.split("\t")[:2] == [renewal.invoice, "recovering"]
@@ -184,7 +184,7 @@ class TestSetUp:
     ) -> None:
         for _ in range(2):
             assert (await alone("db", "upgrade")).status == 0
-        assert schema_is_current(f"sqlite:///{tmp_path}/none.db")
+        await (await Ledger.open(f"sqlite:///{tmp_path}/none.db")).close()
         assert (await alone("cases", "--json")).json == {"cases": [], "cursor": None}
 
     async def test_the_search_attributes_are_registered_once(self, dunning: Dunning) -> None:

@@ -208,7 +208,7 @@ class TestWhenSomethingIsAway:
         self, engine: Engine, sqlite_databases: Databases
     ) -> None:
         url = sqlite_databases.ready()
-        ledger = Ledger.open(url)
+        ledger = await Ledger.open(url)
         await _drop_tables(ledger)
         try:
             settings = engine.settings.model_copy(update={"database_url": url})
