@@ -103,7 +103,9 @@ class SendGrid:
 
     def tell(self, message: Message, event: str, extra: dict[str, Any] | None = None) -> str:
         """Post one event about an accepted mail now; returns its `sg_event_id`."""
-        return self._post(message, event, self._world.now(), extra or {})
+        told = self._event(message, event, self._world.now()) | (extra or {})
+        self._post([told])
+        return str(told["sg_event_id"])
 
     async def _send(self, request: Request) -> Response:
         refusal = _unauthorised(request.headers.get("authorization", ""))
@@ -149,44 +151,43 @@ class SendGrid:
         )
         self._world.messages.append(message)
         held = timedelta(seconds=max(0.0, mail.send_at - message.at.timestamp()))
-        for event, after in self._fate(message.to):
-            due = message.at + after + held
-            if due > message.at:
-                self._world.at(due, lambda at, event=event: self._become(message, event, at))  # type: ignore[misc]
-            else:
-                self._become(message, event, due)
+        events, after = self._fate(message.to)
+        due = message.at + after + held
+        if due > message.at:
+            self._world.at(due, lambda at: self._become(message, events, at))
+        else:
+            self._become(message, events, due)
 
-    def _fate(self, address: str) -> list[tuple[str, timedelta]]:
+    def _fate(self, address: str) -> tuple[list[str], timedelta]:
         if address.lower() in self.suppressed:
-            return [("dropped", timedelta())]
+            return ["dropped"], timedelta()
         words = self.fates.get(address.lower())
         if words is None:
             words = address.lower().split("@")[0].replace("-", "_").split("+")
         events = next((FATES[word] for word in words if word in FATES), ("processed", "delivered"))
         after = LATE if "late" in words else timedelta()
         copies = 2 if "duplicate" in words else 1
-        return [(event, after) for event in events for _ in range(copies)]
+        return [event for event in events for _ in range(copies)], after
 
-    def _become(self, message: Message, event: str, at: datetime) -> None:
-        extra: dict[str, Any] = {}
-        if event == "dropped" and message.to.lower() in self.suppressed:
-            extra = {"reason": self.suppressed[message.to.lower()]}
-        self._post(message, event, at, extra)
+    def _become(self, message: Message, events: list[str], at: datetime) -> None:
+        if events:
+            self._post([self._event(message, event, at) for event in events])
 
-    def _post(self, message: Message, event: str, at: datetime, extra: dict[str, Any]) -> str:
+    def _post(self, batch: list[dict[str, Any]]) -> None:
+        """Events go out in batches: here, what becomes of one mail at one moment."""
+        if self.events_url:
+            body = json.dumps(batch).encode() + b"\r\n"
+            first = str(batch[0]["sg_event_id"])
+            self._world.deliver(
+                url=self.events_url, event_id=first, body=body, sign=self._sign, service="sendgrid"
+            )
+
+    def _event(self, message: Message, event: str, at: datetime) -> dict[str, Any]:
+        """What became of a mail, which it then is, told as SendGrid tells it."""
+        suppressed = self.suppressed.get(message.to.lower())
         if event in SUPPRESSED:
             self.suppressed[message.to.lower()] = SUPPRESSED[event]
         message.status = "bounce" if event == "async_bounce" else event
-        told = self._event(message, event, at) | extra
-        event_id = str(told["sg_event_id"])
-        if self.events_url:
-            body = json.dumps([told]).encode() + b"\r\n"
-            self._world.deliver(
-                url=self.events_url, event_id=event_id, body=body, sign=self._sign, service="sendgrid"
-            )
-        return event_id
-
-    def _event(self, message: Message, event: str, at: datetime) -> dict[str, Any]:
         name = {"blocked": "bounce", "async_bounce": "bounce"}.get(event, event)
         told: dict[str, Any] = {
             "email": message.to,
@@ -196,6 +197,7 @@ class SendGrid:
             "sg_event_id": secrets.token_urlsafe(16),
             "sg_message_id": message.details["sg_message_id"],
             **TELLING.get("bounce" if event == "async_bounce" else event, {}),
+            **({"reason": suppressed} if event == "dropped" and suppressed else {}),
             **message.custom_args,
         }
         if message.details.get("categories"):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import structlog
@@ -25,6 +26,7 @@ if find_spec("sniffio") is None:
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
+_QUICK = Path(__file__).parent / "dunning"
 _FIXTURES = ("command", "databases", "temporal", "engine", "gallery", "stack")
 
 
@@ -73,7 +75,11 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whoever marks tests as one group relies on it: say so when pytest and xdist no longer agree on it."""
+    """What takes no time comes last, so that the processes end together.
+
+    Whoever marks tests as one group relies on it: say so when pytest and xdist no longer agree on it.
+    """
+    items.sort(key=lambda item: item.path.is_relative_to(_QUICK))
     if not getattr(config.option, "loadgroup", False):
         return
     grouped = [item.nodeid for item in items if item.get_closest_marker("xdist_group")]

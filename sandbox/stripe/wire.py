@@ -40,11 +40,11 @@ def _confirmation_secret(account: Account, invoice: Obj) -> Obj | None:
 
 
 def render(account: Account, obj: Obj, expand: list[str]) -> Obj:
-    """A copy of `obj` with the paths of `expand` replaced by objects.
+    """`obj` with the paths of `expand` replaced by objects, in a copy; what expands nothing is not copied.
 
     Raises StripeError 400 for a path that cannot be expanded or goes deeper than four levels.
     """
-    rendered: Obj = plain_copy(obj)
+    rendered: Obj = plain_copy(obj) if expand else obj
     for path in expand:
         parts = path.split(".")
         if len(parts) > _MAX_DEPTH:

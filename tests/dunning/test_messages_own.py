@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -157,54 +155,40 @@ class TestUntranslated:
         assert check_templates(["en-GB"], folder=tmp_path) == []
 
 
-class _Page(HTMLParser):
-    """Collects the links, the frames and the sections of a page of the gallery."""
+class _Page:
+    """The links, frames, sections and tags of a page of the gallery; `<` stands in it for tags only.
 
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.frames: list[str] = []
-        self.sections: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(text)
+    By patterns: to undo the escapes of a hundred e-mails takes seconds.
+    """
 
-    @classmethod
-    @cache  # it takes longer than what is asked about it
-    def of(cls, file: Path) -> Self:
-        return cls(file.read_text("utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.add(tag)
-        if tag == "a":
-            self.links.append(found.get("href") or "")
-        elif tag == "iframe":
-            self.frames.append(found.get("srcdoc") or "")
-        elif tag == "section":
-            self.sections.append(found.get("id") or "")
+    def __init__(self, file: Path) -> None:
+        self.text = file.read_text("utf-8")
+        self.links = re.findall(r'<a [^>]*?href="([^"]*)"', self.text)
+        self.frames = re.findall(r'<iframe [^>]*?srcdoc="([^"]*)"', self.text)
+        self.sections = re.findall(r'<section [^>]*?id="([^"]*)"', self.text)
+        self.tags = set(re.findall(r"(?:<|&lt;)(\w+)", self.text))  # of the e-mails, too
 
 
 @pytest.mark.xdist_group("browser")  # where the gallery is written already
 class TestGallery:
     def test_has_an_index_and_a_page_for_every_locale(self, gallery: Path) -> None:
         names = sorted([*SHIPPED, OWN_LOCALE])
-        assert _Page.of(gallery).links == [f"{name}.html" for name in names]
+        assert _Page(gallery).links == [f"{name}.html" for name in names]
         assert all((gallery.parent / f"{name}.html").is_file() for name in names)
 
     @pytest.mark.parametrize("locale", SHIPPED)
     def test_shows_every_wording_of_every_message(self, gallery: Path, locale: str) -> None:
-        file = gallery.parent / f"{locale}.html"
-        text, page = file.read_text("utf-8"), _Page.of(file)
+        page = _Page(gallery.parent / f"{locale}.html")
         assert set(page.sections) == TEMPLATES
         assert len(page.frames) >= 60
         assert len(set(page.frames)) == len(page.frames)
-        assert all("<!DOCTYPE html>" in frame for frame in page.frames)
+        assert all("&lt;!DOCTYPE html&gt;" in frame for frame in page.frames)
         for cls in DeclineClass:
-            assert cls.value in text
+            assert cls.value in page.text
 
     def test_is_plain_html_that_loads_nothing(self, gallery: Path) -> None:
         for file in gallery.parent.iterdir():
-            assert not _Page.of(file).tags & {"script", "img", "link"}
+            assert not _Page(file).tags & {"script", "img", "link"}
 
     def test_shows_the_words_of_the_business(self, gallery: Path) -> None:
         page = html.unescape((gallery.parent / f"{OWN_LOCALE}.html").read_text("utf-8"))
