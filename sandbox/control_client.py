@@ -360,18 +360,23 @@ class ControlClient:
         waits: float = 0.0,
     ) -> Any:
         """Make a call. `waits`: seconds that the sandbox itself may wait before it answers."""
-        assert self._http is not None, "use it in `async with`"
         params = {name: value for name, value in (query or {}).items() if value is not None}
-        patience = aiohttp.ClientTimeout(total=waits + self._timeout)
-        async with self._http.request(method, path, json=body, params=params, timeout=patience) as response:
-            if response.ok:
-                return await response.json()
-            text = await response.text()
+        status, answer = await self._ask(method, path, body, params, waits + self._timeout)
+        if status < 400:
+            return json.loads(answer)
         try:
-            error = json.loads(text)["error"]
+            error = json.loads(answer)["error"]
         except (ValueError, KeyError):
-            raise ControlError(response.status, text, None) from None
-        raise ControlError(response.status, error["message"], error["param"])
+            raise ControlError(status, answer.decode("utf-8", "replace"), None) from None
+        raise ControlError(status, error["message"], error["param"])
+
+    async def _ask(
+        self, method: str, path: str, body: Any, query: Mapping[str, Any], patience: float
+    ) -> tuple[int, bytes]:
+        assert self._http is not None, "use it in `async with`"
+        timeout = aiohttp.ClientTimeout(total=patience)
+        async with self._http.request(method, path, json=body, params=query, timeout=timeout) as response:
+            return response.status, await response.read()
 
 
 def _written(moments: Sequence[datetime | str]) -> list[str]:

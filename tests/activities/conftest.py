@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,20 +14,18 @@ from activities import charging
 from activities.context import SANDBOX_BUSINESS, Deps, PolicyBook, make_stripe
 from activities.stripe_http import StripeHttp
 from ledger import Ledger
-from sandbox.app import serving
 from sandbox.control_client import ControlClient
 from sandbox.deliveries import Backoff
-from sandbox.world import World
 from tests.activities.shop import Shop
 from tests.fixtures.databases import Databases
+from tests.fixtures.nearby import Nearby, sandbox_nearby
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def activities_world() -> AsyncIterator[World]:
+async def activities_sandbox() -> AsyncIterator[Nearby]:
     """A sandbox in the tests' event loop."""
-    world = World(backoff=Backoff(first=0.01, longest=0.02, tries=4))
-    async with serving(world):
-        yield world
+    async with sandbox_nearby(Backoff(first=0.01, longest=0.02, tries=4)) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,22 +48,10 @@ async def ledger(sqlite_databases: Databases, tmp_path: Path) -> AsyncIterator[L
     await opened.close()
 
 
-class _Control(ControlClient):
-    """Looks at the sandbox's clock without a call: every activity begins with a look at it."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world.public_url)
-        self._world = world
-
-    async def now(self) -> datetime:
-        """The sandbox's time."""
-        return self._world.now()
-
-
 @pytest_asyncio.fixture
-async def control(activities_world: World) -> AsyncIterator[ControlClient]:
+async def control(activities_sandbox: Nearby) -> AsyncIterator[ControlClient]:
     """The sandbox's control client; the sandbox is empty."""
-    async with _Control(activities_world) as client:
+    async with activities_sandbox.control() as client:
         await client.reset()
         yield client
         await client.reset()
