@@ -109,7 +109,11 @@ class Database:
 def engine_options(url: URL) -> dict[str, Any]:
     """What both the async engine and the migrations are created with."""
     if url.get_backend_name() == "sqlite":
-        return {"json_serializer": dump_json, "connect_args": {"timeout": BUSY_SECONDS}}
+        return {
+            "json_serializer": dump_json,
+            "connect_args": {"timeout": BUSY_SECONDS},
+            "pool_use_lifo": True,  # the connection that knows the statements already
+        }
     connect = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
     return {
         "json_serializer": dump_json,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -24,7 +25,7 @@ from ledger.contacts import (
 from ledger.database import Database, changed, insert_once, rows_where
 from ledger.errors import NotInLedger
 from ledger.records import DispatchClaim, DispatchEventRecord, DispatchRecord, from_row
-from ledger.tables import DispatchEventRow, DispatchRow
+from ledger.tables import DispatchEventRow, DispatchRow, table
 
 #: The fate that a provider's later word may still replace.
 UNKNOWN = "unknown"
@@ -107,13 +108,9 @@ class Dispatches:
 
         Only `unknown` is replaced. Raises NotInLedger if the claim does not exist.
         """
-        open_end = or_(col(DispatchRow.fate).is_(None), col(DispatchRow.fate) == UNKNOWN)
-        values = {"fate": fate, "detail": detail, "completed_at": at}
-        if provider_id is not None:
-            values["provider_id"] = provider_id
-        statement = update(DispatchRow).where(col(DispatchRow.id) == dispatch_id, open_end).values(**values)
+        news = {"fate": fate, "detail": detail, "completed_at": at, "new_provider_id": provider_id}
         async with self._database.write() as session:
-            if await changed(session, statement.execution_options(synchronize_session=False)) == 1:
+            if await changed(session, _COMPLETE, {"of_id": dispatch_id, **news}) == 1:
                 return True
         await self._must_exist(dispatch_id)
         return False
@@ -138,7 +135,7 @@ class Dispatches:
         Raises NotInLedger.
         """
         async with self._database.write() as session:
-            row = await session.get(DispatchRow, dispatch_id, with_for_update=True)
+            row = (await session.execute(_LOCKED, {"id": dispatch_id})).first()
             if row is None:
                 raise NotInLedger(f"message {dispatch_id} is not in the ledger: never claimed, or released")
             before = from_row(DispatchRecord, row)
@@ -152,12 +149,13 @@ class Dispatches:
             )
             if not await insert_once(session, event):
                 return None
+            after: dict[str, Any] = {"provider_id": row.provider_id or news.provider_id}
             if row.fate in (None, UNKNOWN):
-                row.fate, row.completed_at = "accepted", news.at
-            row.provider_id = row.provider_id or news.provider_id
+                after |= {"fate": "accepted", "completed_at": news.at}
             if replaces(row.channel, before.delivery, news.delivery):
-                row.delivery, row.delivery_at, row.delivery_detail = news.delivery, news.at, news.detail
-            await session.flush()
+                told = {"delivery": news.delivery, "delivery_at": news.at, "delivery_detail": news.detail}
+                after |= told
+            await changed(session, _UPDATE, {"of_id": dispatch_id, **after})
             return before
 
     async def by_id(self, dispatch_id: str) -> DispatchRecord | None:
@@ -211,3 +209,11 @@ async def _must_be_of_a_case(session: AsyncSession, case_id: str) -> None:
 
 # Built once: building a statement costs more than executing it.
 _IS_KNOWN = select(or_(*(exists().where(col(row.id) == bindparam("case_id")) for row in OWNERS)))
+_DISPATCHES = table(DispatchRow).c
+_LOCKED = rows_where(DispatchRow, ("id",)).with_for_update()
+_UPDATE = update(table(DispatchRow)).where(_DISPATCHES.id == bindparam("of_id"))
+_COMPLETE = _UPDATE.where(or_(_DISPATCHES.fate.is_(None), _DISPATCHES.fate == UNKNOWN)).values(
+    provider_id=func.coalesce(
+        bindparam("new_provider_id", type_=_DISPATCHES.provider_id.type), _DISPATCHES.provider_id
+    )
+)

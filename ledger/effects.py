@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
-from sqlmodel import col
+from sqlalchemy import bindparam, update
 
-from ledger.database import Database, changed, insert_once
+from ledger.database import Database, changed, insert_once, rows_where
 from ledger.errors import NotInLedger
 from ledger.records import EffectClaim
-from ledger.tables import EffectRow
+from ledger.tables import EffectRow, table
 
 
 class Effects:
@@ -27,19 +26,13 @@ class Effects:
         async with self._database.write() as session:
             if await insert_once(session, row):
                 return EffectClaim(key=key, state="new", params=row.params, claimed_at=at)
-            found = (await session.scalars(select(EffectRow).where(col(EffectRow.key) == key))).one()
-            return _claim(found)
+            return _claim((await session.execute(rows_where(EffectRow, ("key",)), {"key": key})).one())
 
     async def complete(self, key: str, result: Mapping[str, Any], *, at: datetime) -> bool:
         """Record the result; False if there was one, which is then left as it is. Raises NotInLedger."""
-        statement = (
-            update(EffectRow)
-            .where(col(EffectRow.key) == key, col(EffectRow.completed_at).is_(None))
-            .values(result=dict(result), completed_at=at)
-            .execution_options(synchronize_session=False)
-        )
+        news = {"of_key": key, "result": dict(result), "completed_at": at}
         async with self._database.write() as session:
-            if await changed(session, statement) == 1:
+            if await changed(session, _COMPLETE, news) == 1:
                 return True
         if await self.get(key) is None:
             raise NotInLedger(f"effect {key} was never claimed: claim it before you carry it out")
@@ -49,6 +42,11 @@ class Effects:
         """The effect as it stands."""
         rows = await self._database.rows(EffectRow, key=key)
         return _claim(rows[0]) if rows else None
+
+
+_COMPLETE = update(table(EffectRow)).where(
+    table(EffectRow).c.key == bindparam("of_key"), table(EffectRow).c.completed_at.is_(None)
+)
 
 
 def _claim(row: Any) -> EffectClaim:

@@ -266,9 +266,9 @@ class ControlClient:
 
     # Stripe
 
-    async def stripe_books(self) -> dict[str, Any]:
-        """Everything the Stripe stand-in knows."""
-        return dict(await self._call("GET", "stripe/books"))
+    async def stripe_books(self, *only: str) -> dict[str, Any]:
+        """Everything the Stripe stand-in knows, or only the books of these names."""
+        return dict(await self._call("GET", "stripe/books", query={"only": only}))
 
     async def renew(self, subscription_id: str, retries: Sequence[datetime | str] = ()) -> dict[str, Any]:
         """Begin a subscription's next period: its invoice is finalised and charged. Returns the invoice.

@@ -113,8 +113,8 @@ def _answering(world: World, kind: type[CallBody], act: Callable[[World, Any], A
 def stripe_calls(world: World) -> list[tuple[str, str, Handler]]:
     """The calls, as (method, path under `/_control/`, handler)."""
 
-    async def books(_request: Request) -> Any:
-        return stripe.stripe_books(world)
+    async def books(request: Request) -> Any:
+        return stripe.stripe_books(world, request.query_params.getlist("only"))
 
     def bank_speed(world: World, wish: BankSpeed) -> dict[str, float]:
         stripe.set_bank_seconds(world, wish.seconds)

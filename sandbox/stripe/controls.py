@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -44,8 +44,11 @@ def books_of(world: World) -> StripeBooks:
 
 
 @_control
-def stripe_books(world: World) -> dict[str, Any]:
-    """All books as plain JSON, oldest first; `doubly_charged` names invoices paid by more than one charge."""
+def stripe_books(world: World, only: Collection[str] = ()) -> dict[str, Any]:
+    """All books as plain JSON, oldest first; `doubly_charged` names invoices paid by more than one charge.
+
+    `only` names those that are wanted: to hand out all takes long.
+    """
     books = books_of(world)
     accounts = list(books.accounts.values())
     charges = [_charge_record(account, row) for account in accounts for row in _oldest(account, "charge")]
@@ -71,7 +74,7 @@ def stripe_books(world: World) -> dict[str, Any]:
     result["webhook_endpoints"] = [
         row for account in accounts for row in _oldest(account, "webhook_endpoint")
     ]
-    return result
+    return {name: book for name, book in result.items() if not only or name in only}
 
 
 def _oldest(account: Account, kind: str) -> list[Obj]:

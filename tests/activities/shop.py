@@ -112,7 +112,7 @@ class Shop:
 
     async def charges(self, invoice: str) -> list[dict[str, Any]]:
         """The charges that the engine made for the invoice: the books know each by its idempotency key."""
-        books = await self.control.stripe_books()
+        books = await self.control.stripe_books("charges", "doubly_charged")
         assert not books["doubly_charged"]
         rows = [row for row in books["charges"] if row["invoice"] == invoice]
         return [row for row in rows if (row["idempotency_key"] or "").startswith("dunning-")]

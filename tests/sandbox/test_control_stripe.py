@@ -63,6 +63,7 @@ async def test_a_renewal_fails_and_its_webhook_is_signed(sandbox: ControlClient,
     assert event.data.object["id"] == invoice["id"]
     books = await sandbox.stripe_books()
     assert [charge["status"] for charge in books["charges"]] == ["succeeded", "failed"]
+    assert await sandbox.stripe_books("charges") == {"charges": books["charges"]}
     assert [seen.event_id for seen in await sandbox.deliveries(service="stripe")] == [event.id]
 
 

@@ -17,7 +17,7 @@ _IDS = itertools.count(1)
 
 async def deliver(engine: Engine, event: dict[str, Any]) -> httpx.Response:
     """Deliver an event to the engine, signed as Stripe does."""
-    books = await engine.control.stripe_books()
+    books = await engine.control.stripe_books("webhook_endpoints")
     (endpoint,) = books["webhook_endpoints"]
     body = json.dumps(event)
     signature = stripe.WebhookSignature.generate_signature_header(body, SECRET, int(time.time()))

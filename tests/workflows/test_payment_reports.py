@@ -13,13 +13,13 @@ from workflows.ids import payment_report_id
 
 async def failed_charge_of(engine: Engine, case: Case) -> str:
     """The charge that failed when the invoice was due."""
-    books = await engine.control.stripe_books()
+    books = await engine.control.stripe_books("charges")
     return next(str(row["id"]) for row in books["charges"] if row["invoice"] == case.invoice)
 
 
 async def paying_charge_of(engine: Engine, case: Case) -> str:
     """The charge that paid the invoice."""
-    books = await engine.control.stripe_books()
+    books = await engine.control.stripe_books("charges")
     rows = [row for row in books["charges"] if row["invoice"] == case.invoice]
     return next(str(row["id"]) for row in rows if row["status"] == "succeeded")
 

@@ -53,7 +53,7 @@ async def lost(engine: Engine) -> int:
 
 async def ours(engine: Engine) -> list[dict[str, Any]]:
     """The charges that the engine made, oldest first."""
-    books = await engine.control.stripe_books()
+    books = await engine.control.stripe_books("charges", "doubly_charged")
     assert not books["doubly_charged"]
     return [row for row in books["charges"] if (row["idempotency_key"] or "").startswith(OWN_CALLS)]
 
