@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, GrpcCompression
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig, TelemetryFilter
@@ -18,9 +18,21 @@ from starter.settings import Settings
 DEFAULT_ADDRESS = "localhost:7233"
 
 
+class _Payloads(PydanticPayloadConverter):
+    """The SDK makes one for every task of a workflow; what it learned of our types is kept for the next."""
+
+    _parts = PydanticPayloadConverter().converters
+
+    def __init__(self) -> None:
+        self.converters = self._parts
+
+
+_CONVERTER = DataConverter(payload_converter_class=_Payloads)
+
+
 def data_converter() -> DataConverter:
     """How values travel: pydantic models as JSON."""
-    return pydantic_data_converter
+    return _CONVERTER
 
 
 def runtime(settings: Settings) -> Runtime:

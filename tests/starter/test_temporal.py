@@ -29,3 +29,10 @@ def test_values_travel_the_same_way_in_every_context() -> None:
 
     assert converter.with_context(WorkflowSerializationContext("default", "dunning-in_1")) is converter
     assert converter.external_storage is None
+
+
+def test_what_was_learned_of_a_type_is_kept() -> None:
+    """The SDK makes a converter for every task of a workflow."""
+    made = data_converter().payload_converter_class
+
+    assert made().converters is made().converters  # type: ignore[attr-defined]
