@@ -7,7 +7,6 @@ field and what to write instead. A running case keeps the policy it was opened w
 from __future__ import annotations
 
 import hashlib
-import json
 from datetime import time, timedelta
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,6 +21,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import to_json
 
 from dunning.durations import Duration, write_duration
 from dunning.messages import TEMPLATES
@@ -328,13 +328,13 @@ class Policy(Section):
 
 
 @lru_cache(maxsize=256)
-def _snapshot(written: str) -> Policy:
+def _snapshot(written: bytes) -> Policy:
     return Policy.model_validate_json(written)
 
 
 def _shared(value: Any) -> Any:
     """A policy that was read before is the same object: thousands of open cases keep one copy of it."""
-    return _snapshot(json.dumps(value, sort_keys=True)) if isinstance(value, dict) else value
+    return _snapshot(to_json(value)) if isinstance(value, dict) else value
 
 
 #: A policy as a case carries it.
