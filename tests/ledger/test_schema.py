@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,16 @@ class TestMigrations:
 
         assert indexes(built) == indexes(database_url)
         assert any("closed_at IS NULL" in index for index in indexes(built))
+
+    def test_whoever_makes_the_same_new_file_is_waited_for(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path}/new.db"
+        other = sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.2, other.close).start()
+
+        upgrade(url)
+
+        assert state(url) == "current"
 
     @forking
     async def test_many_processes_upgrade_at_once(self, empty_database_url: str) -> None:
