@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -173,8 +174,8 @@ async def test_an_unknown_invoice_is_gone(shop: Shop) -> None:
 async def test_nothing_personal_leaves_the_activity(shop: Shop) -> None:
     renewal = await shop.renewal("insufficient_funds", phone="+15005550177", metadata={"sms_consent": "yes"})
     told = json.dumps((await shop.open(renewal.invoice)).model_dump(mode="json"))
-    for secret in ("ada@", '"Ada', " Ada", "5005550177", "http", '"4242'):  # an id may hold such letters
-        assert secret not in told
+    for secret in ("ada@", r"\bAda", "5005550177", "http", r"\b4242"):  # within an id it is chance
+        assert not re.search(secret, told)
 
 
 # --- channels -----------------------------------------------------------------------------------------
