@@ -51,8 +51,9 @@ class TestCases:
         assert (await engine.http.get(path)).json()["last_day"] > shown["last_day"]
 
         timeline = (await engine.http.get(f"{path}/timeline")).json()["entries"]
-        assert [entry["what"] for entry in timeline][:2] == ["case.opened", "lever.grant_extension"]
-        assert timeline[1]["by"] == "maria"
+        assert timeline[0]["what"] == "case.opened"
+        # The case takes the invoice over from Stripe meanwhile; either may be told first.
+        assert [e["by"] for e in timeline if e["what"] == "lever.grant_extension"] == ["maria"]
 
         steps = (await engine.http.get(f"{path}/forecast")).json()["steps"]
         assert steps[-1]["what"] == "closed"
