@@ -116,7 +116,7 @@ class Charging:
 
     async def _method(self, this: Try, facts: Invoice) -> Method | None:
         """What is charged: the default, or the next card that the customer agreed to; None for nothing."""
-        if not _owed(facts):
+        if not facts.chargeable:
             return None
         if not this.backup:
             return facts.method
@@ -326,20 +326,14 @@ def _charged_at(this: Try, charged: Charged, sent: _Sent | None) -> datetime | N
     return sent.at if sent is not None and sent.at is not None else this.at
 
 
-def _owed(facts: Invoice) -> bool:
-    """Whether the engine may charge it now."""
-    owed = facts.status == "open" and facts.amount_remaining > 0
-    return owed and not facts.sent and not facts.processing
-
-
 def _nothing_to_charge(this: Try, facts: Invoice) -> Charged:
     """Why nobody is asked. When that has changed since, the case decides anew, with a new number."""
     if facts.status == "open" and facts.processing:
         # A bank debit is under way: its answer takes days, and a second one would pay twice.
         return this.result("processing", invoice=facts)
-    if _owed(facts) and this.backup:
+    if facts.chargeable and this.backup:
         return this.result("not_needed", invoice=facts, words="there is none, or no consent to it")
-    if _owed(facts) and facts.method is None:
+    if facts.chargeable and facts.method is None:
         return this.result("declined", invoice=facts)
     return this.result("not_needed", invoice=facts)
 

@@ -80,3 +80,9 @@ class Invoice(Value):
     def sent(self) -> bool:
         """Collected by sending it: the customer pays it by its due date, and nobody may charge it."""
         return self.collection_method == "send_invoice"
+
+    @property
+    def chargeable(self) -> bool:
+        """Whether the engine may charge it now: something is owed, and no money is on its way."""
+        owed = self.status == "open" and self.amount_remaining > 0
+        return owed and not self.sent and not self.processing
