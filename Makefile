@@ -75,4 +75,5 @@ $(VENV)/.installed-dev: requirements-dev.lock requirements.lock pyproject.toml |
 	@echo "Installing the engine, its tests and tools into $(VENV)"
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@scripts/install-browser || echo "Without it the tests in a browser are skipped."
 	@touch $(VENV)/.installed $@
