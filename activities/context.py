@@ -76,7 +76,7 @@ SANDBOX_BUSINESS = BusinessProfile(
     sender_email="billing@northwind.example",
     sender_name="Northwind Cloud Billing",
     reply_to="support@northwind.example",
-    postal_address="Northwind Cloud, 1 Example Street, 10115 Berlin, Germany",
+    postal_address="1 Example Street, 10115 Berlin, Germany",
     support_contact="support@northwind.example",
 )
 
