@@ -15,7 +15,7 @@ from ledger.errors import NotInLedger
 from ledger.past import card_name, past_attempts, past_queries
 from ledger.records import AttemptClaim, AttemptRecord, from_row
 from ledger.tables import AttemptRow, table
-from ledger.turns import customer_name, not_my_turn
+from ledger.turns import customer_name, moved_on, not_my_turn
 
 #: Outcomes that a later look at Stripe may still replace.
 PROVISIONAL = ("unknown", "processing")
@@ -40,9 +40,10 @@ class Attempts:
     ) -> AttemptClaim:
         """Claim the attempt; exactly one caller gets `new`.
 
-        `refused`: a limit of the payment method, or another charge of the customer that goes first; nothing
-        is reserved. The limits are checked and the attempt is written in one transaction that no other one
-        of the same card or customer overlaps. `nothing_to_charge`: nobody will be asked, so no limit counts.
+        `refused`: a limit of the payment method, another charge of the customer that goes first, or a case
+        that has decided something else since this try began; nothing is reserved. The limits are checked and
+        the attempt is written in one transaction that no other one of the same card or customer overlaps.
+        `nothing_to_charge`: nobody will be asked, so no limit counts.
         `reserved`: somebody began it and no end is known. Send the stored `params` under the same idempotency
         key; once that is older than 24 hours ask Stripe first (Stripe API reference: Idempotent requests).
         `done`: take its result. Raises NotInLedger if the case was never claimed.
@@ -132,8 +133,9 @@ class Attempts:
 
 async def _refusal(session: AsyncSession, attempt: AttemptRow, planned: Planned) -> Slot | None:
     """The turn goes before the limits: what is charged now may change what they say."""
-    turn = await not_my_turn(
-        session, attempt.account, attempt.customer or "", attempt.case_id, attempt.reserved_at
+    at = attempt.reserved_at
+    turn = await moved_on(session, attempt.case_id, at) or await not_my_turn(
+        session, attempt.account, attempt.customer or "", attempt.case_id, at
     )
     if turn is not None:
         return turn

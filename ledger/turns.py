@@ -2,6 +2,9 @@
 
 Two charges of one customer at once make Stripe refuse one of them as locked (docs.stripe.com/rate-limits,
 "Object lock timeouts"), and a card with little on it should pay what has been owed for longest.
+
+And whether it is anybody's turn: a try that Temporal gave up for lost may still run, wait for its turn or for
+an answer, and ask when its case has long decided something else.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from ledger.tables import AttemptRow, CaseRow, table
 
 #: The rule's name in a refusal.
 TURN = "customer_turn"
+#: The name of the rule that a straggler meets.
+MOVED_ON = "moved_on"
 #: After that long nobody waits any more for an attempt without an answer, or for a case that does not move.
 PATIENCE = timedelta(minutes=10)
 #: When to ask again; and so long a case that was woken may take to look up.
@@ -59,8 +64,18 @@ async def not_my_turn(
     return _wait(at, f"the customer's older invoice {invoice} is charged first") if invoice else None
 
 
-def _wait(at: datetime, reason: str) -> Slot:
-    return Slot(granted=False, until=at + WAIT, reason=reason, rule=TURN)
+async def moved_on(session: AsyncSession, case_id: str, at: datetime) -> Slot | None:
+    """Why nothing may begin for the case: what it decided last is no charge. None if it is, or is not known.
+
+    If the case does want it, it decides so anew.
+    """
+    if await session.scalar(_MOVED_ON, {"case_id": case_id}) is None:
+        return None
+    return _wait(at, "its case has decided something else meanwhile", MOVED_ON)
+
+
+def _wait(at: datetime, reason: str, rule: str = TURN) -> Slot:
+    return Slot(granted=False, until=at + WAIT, reason=reason, rule=rule)
 
 
 async def _being_charged(session: AsyncSession, account: str, customer: str, at: datetime) -> str | None:
@@ -79,6 +94,13 @@ async def _goes_first(
 
 # Statements are built once: building one costs more than executing it.
 
+_MOVED_ON = select(col(CaseRow.id)).where(
+    col(CaseRow.id) == bindparam("case_id"),
+    or_(
+        col(CaseRow.closed_at).isnot(None),
+        and_(col(CaseRow.next_at).isnot(None), col(CaseRow.next_action).is_distinct_from("charge")),
+    ),
+)
 _PENDING = (
     select(col(AttemptRow.invoice_id))
     .where(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -260,6 +261,33 @@ async def test_two_invoices_of_a_customer_are_charged_one_after_the_other(shop: 
     assert (await second).result == "succeeded"  # it waited for its turn, not for a minute
 
 
+async def test_who_waited_for_its_turn_charges_nothing_that_its_case_has_put_off(shop: Shop) -> None:
+    """Temporal gave the try up for lost, another one came to its end; the first one still runs."""
+    renewal, older = await opened(shop, "insufficient_funds", "insufficient_funds", "succeeded", "succeeded")
+    younger = await another_invoice(shop, renewal)
+    await shop.control.advance(DAY)
+    gate = await shop.control.fault("pause", service="stripe", path=PAY, times=1)
+    first = asyncio.create_task(charged(shop, older))
+    await shop.control.held(gate)
+    straggler = asyncio.create_task(charged(shop, younger))
+
+    at = await shop.control.now()
+    put_off = CaseSummary(
+        at=at,
+        stage=Stage.RECOVERING,
+        amount_remaining=1900,
+        waiting_on=WaitingOn.RETRY,
+        next_at=at + timedelta(days=1),
+    )
+    await shop.ledger.cases.remember(younger.ref.case_id, 0, [], put_off)
+    await shop.control.release(gate)
+
+    assert (await first).result == "succeeded"
+    late = await straggler
+    assert (late.result, late.words) == ("postponed", "its case has decided something else meanwhile")
+    assert await shop.ledger.attempts.of_case(younger.ref.case_id) == ()
+
+
 async def test_the_oldest_invoice_that_is_due_goes_first(shop: Shop) -> None:
     renewal, older = await opened(shop, "insufficient_funds", "insufficient_funds", "succeeded", "succeeded")
     younger = await another_invoice(shop, renewal)
@@ -273,6 +301,7 @@ async def test_the_oldest_invoice_that_is_due_goes_first(shop: Shop) -> None:
     waits = await charged(shop, younger)
     words = f"the customer's older invoice {older.ref.invoice_id} is charged first"
     assert (waits.result, waits.words) == ("postponed", words)
+    await shop.ledger.cases.remember(older.ref.case_id, 0, [], replace(due, next_action="charge"))
     assert (await charged(shop, older)).result == "succeeded"
 
     await shop.control.advance(700)  # a case that does not move holds nobody up for long

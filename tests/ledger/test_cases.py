@@ -294,12 +294,12 @@ class TestFind:
 async def test_counts_for_metrics(ledger: Ledger) -> None:
     for invoice in ("in_1", "in_2", "in_3"):
         await claim_case(ledger, invoice)
-    for invoice in ("in_1", "in_2"):
-        paid = closing(outcome=Outcome.RECOVERED, recovered_via=RecoveredVia.ENGINE)
-        await ledger.cases.remember(f"acct/{invoice}/1", 0, [], paid)
     await reserve(ledger, 1)
     await complete(ledger, 1, "declined")
     await reserve(ledger, 2)
+    for invoice in ("in_1", "in_2"):
+        paid = closing(outcome=Outcome.RECOVERED, recovered_via=RecoveredVia.ENGINE)
+        await ledger.cases.remember(f"acct/{invoice}/1", 0, [], paid)
     await claim_message(ledger)
     sms = await claim_message(ledger, channel=Channel.SMS)
     await ledger.dispatches.complete(sms.dispatch_id, "accepted", at=NOW)

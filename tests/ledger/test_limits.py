@@ -6,9 +6,11 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from dunning.values import DeclineClass, WaitingOn
 from ledger import Ledger
-from ledger.records import AttemptClaim, ChargeRecord
+from ledger.records import AttemptClaim, CaseSummary, ChargeRecord
 from tests.fixtures.processes import forking, together
 from tests.ledger.acts import DAY, NOW, claim_case, closing, complete, planned, reserve, summary
 from tests.ledger.limits_racer import race
@@ -234,6 +236,7 @@ class TestTurn:
 
         assert waits.refusal is not None
         assert waits.refusal.reason == "the customer's older invoice in_0 is charged first"
+        await ledger.cases.remember("acct/in_0/1", 0, [], summary(next_at=NOW, next_action="charge"))
         assert (await ask(ledger, 0, **own)).state == "new"
 
     async def test_the_older_invoice_goes_first_while_it_is_looked_at(self, ledger: Ledger) -> None:
@@ -277,3 +280,39 @@ class TestTurn:
         await remember("acct/in_3/1", 0, [], closing(next_action="charge", next_at=NOW))
 
         assert (await ask(ledger, 4, customer="cus_1")).state == "new"
+
+
+class TestMovedOn:
+    """A try that Temporal gave up for lost begins nothing once its case has decided anew."""
+
+    async def test_what_the_case_decided_begins(self, ledger: Ledger) -> None:
+        await cases(ledger, 1)
+        await ledger.cases.remember("acct/in_0/1", 0, [], summary(next_at=NOW, next_action="charge"))
+        assert (await ask(ledger, 0)).state == "new"
+
+    @pytest.mark.parametrize(
+        "decided",
+        [
+            summary(waiting_on=WaitingOn.RETRY, next_at=NOW + DAY),  # put off by the next try
+            summary(waiting_on=WaitingOn.HOLD, next_at=NOW + DAY),
+            summary(next_at=NOW, next_action="send"),
+            closing(),
+        ],
+        ids=["put_off", "on_hold", "speaks", "closed"],
+    )
+    async def test_what_it_has_given_up_does_not(self, ledger: Ledger, decided: CaseSummary) -> None:
+        await cases(ledger, 1)
+        await ledger.cases.remember("acct/in_0/1", 0, [], summary(next_at=NOW, next_action="charge"))
+        await ledger.cases.remember("acct/in_0/1", 1, [], decided)
+
+        late = await ask(ledger, 0)
+
+        assert late.refusal is not None
+        assert (late.state, late.refusal.rule, late.refusal.until) == ("refused", "moved_on", NOW + MINUTE)
+        assert await ledger.attempts.get("", "in_0", 1) is None
+
+    async def test_what_had_begun_goes_on(self, ledger: Ledger) -> None:
+        await cases(ledger, 1)
+        await ask(ledger, 0)
+        await ledger.cases.remember("acct/in_0/1", 0, [], closing())
+        assert (await ask(ledger, 0)).state == "reserved"

@@ -53,8 +53,8 @@ async def test_who_is_suspended_without_an_open_case(ledger: Ledger) -> None:
 async def test_what_should_have_been_done_and_what_has_no_known_end(ledger: Ledger) -> None:
     books = ledger.reconciliations
     case = await claim_case(ledger)
-    await ledger.cases.remember(case.case_id, 0, [], summary(next_at=NOW, next_what="retry 1"))
     await reserve(ledger)
+    await ledger.cases.remember(case.case_id, 0, [], summary(next_at=NOW, next_what="retry 1"))
     await claim_message(ledger, channel=Channel.EMAIL)
     assert [s.note for s in await books.overdue(LATER)] == ["retry 1"]
     assert await books.overdue(NOW) == ()
