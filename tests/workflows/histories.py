@@ -7,8 +7,10 @@ recording is a new dated folder, and the manifest only grows.
 from __future__ import annotations
 
 import ast
+import base64
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -99,3 +101,17 @@ class Recorder:
         file = path.relative_to(FOLDER).as_posix()
         lines = [*manifest(), Recorded(file, digest(path), fingerprint())]
         MANIFEST.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n", encoding="utf-8")
+
+
+def texts(node: Any) -> Iterator[str]:
+    """All text in a history, payloads decoded."""
+    if isinstance(node, dict):
+        if isinstance(node.get("data"), str) and "metadata" in node:
+            yield base64.b64decode(node["data"]).decode("utf-8", "replace")
+        for value in node.values():
+            yield from texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from texts(value)
+    elif isinstance(node, str):
+        yield node

@@ -7,13 +7,10 @@ must harm nothing, on workers configured as in production.
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import json
 import re
-from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
@@ -26,6 +23,7 @@ from tests.docs.markdown import TEXT
 from tests.fixtures.case import Case
 from tests.fixtures.engine import Engine
 from tests.fixtures.temporal import eventually
+from tests.workflows.histories import texts
 
 GRANT = {"days": 7, "reason": "pays on Friday", "by": "mara"}
 
@@ -323,17 +321,3 @@ async def test_nothing_personal_stands_in_a_history(engine: Engine) -> None:
     assert [secret for secret in secrets if secret and secret in written] == []
     attributes = (await case.handle.describe()).typed_search_attributes
     assert not any(secret in str(attributes) for secret in (case.email, phone, name))
-
-
-def texts(node: Any) -> Iterator[str]:
-    """All text in a history, payloads decoded."""
-    if isinstance(node, dict):
-        if isinstance(node.get("data"), str) and "metadata" in node:
-            yield base64.b64decode(node["data"]).decode("utf-8", "replace")
-        for value in node.values():
-            yield from texts(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from texts(value)
-    elif isinstance(node, str):
-        yield node

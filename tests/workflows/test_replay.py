@@ -16,8 +16,17 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.interface import TASK_QUEUE, RecordActivities
 from starter.temporal import data_converter
-from tests.workflows.histories import FOLDER, HOW, MANIFEST, ROOT, Recorded, digest, fingerprint, manifest
-from tests.workflows.test_levers import texts
+from tests.workflows.histories import (
+    FOLDER,
+    HOW,
+    MANIFEST,
+    ROOT,
+    Recorded,
+    digest,
+    fingerprint,
+    manifest,
+    texts,
+)
 from worker import RUNNER, WORKFLOWS
 from workflows.card_expiry import CardExpiry
 from workflows.invoice_dunning import InvoiceDunning
